@@ -1,0 +1,112 @@
+// The native engine: checkpoint and restart of one process with all its threads.
+//
+// What this file knows
+//   The order of a checkpoint (freeze, ask, collect, refuse or save, let go, make durable) and of a restart (open,
+//   load, check, create, fill, rebuild, commit, let run). What is in a process is the kinds' business.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engine/blockers.h"
+#include "engine/resource_kind.h"
+#include "os/deadline.h"
+#include "os/ids.h"
+#include "os/result.h"
+#include "store/snapshot.h"
+
+namespace crs {
+
+// How an operation tells of itself while it runs. Called from the engine's own threads, one at a time.
+class Events {
+ public:
+  virtual ~Events() = default;
+  virtual void phase(std::string_view) {}                                    // "freeze", "collect", "memory", ...
+  virtual void progress(std::uint64_t /*done*/, std::uint64_t /*total*/) {}  // bytes of memory
+  virtual void note(std::string_view) {}                                     // a warning in one sentence
+};
+
+enum class AfterCapture : std::uint8_t { run, terminate, stop };
+
+struct CheckpointOptions {
+  AfterCapture after = AfterCapture::run;
+  Deadline deadline;
+  unsigned workers = 0;  // threads that read and write memory; 0: chosen
+};
+
+struct CheckpointReport {
+  std::string path;  // the snapshot
+  std::chrono::nanoseconds stop{};      // how long the process stood still
+  std::chrono::nanoseconds total{};
+  std::uint64_t memory_bytes = 0;       // raw
+  std::uint64_t stored_bytes = 0;       // on disk, all files
+  std::uint64_t threads = 0;
+  std::vector<std::string> notes;
+};
+
+struct ExamineReport {
+  Blockers blockers;  // with notes
+  std::uint64_t threads = 0;
+  std::uint64_t mappings = 0;
+  std::uint64_t descriptors = 0;
+  std::uint64_t memory_bytes = 0;       // that would be saved, before compression
+  std::chrono::nanoseconds stop{};      // how long this look stopped it
+  std::string command;
+};
+
+enum class PidMode : std::uint8_t {
+  automatic,        // the saved number if it is free and we may, else a pid namespace of its own
+  same,             // the saved number or an error that names who has it
+  pid_namespace,    // always a namespace of its own
+};
+
+struct RestartOptions {
+  RestoreOptions restore;
+  PidMode pid = PidMode::automatic;
+  Deadline deadline;
+  unsigned workers = 0;
+};
+
+// A process that runs again. The caller is its parent, or (in_namespace) the parent of the init of its pid namespace,
+// which passes its exit status on and ends it when it ends itself.
+struct RestartedProcess {
+  Pid pid;              // the program's, in the caller's pid namespace
+  Pid child;            // whom to wait for with waitpid(2): the program itself, or its namespace's init
+  NsPid ns_pid;         // what the program's getpid(2) answers
+  bool in_namespace = false;
+  bool leads_group = false;             // it leads a process group of its own (give it the terminal)
+  bool stopped = false;                 // it was stopped by job control when it was saved, and is again
+  std::chrono::nanoseconds total{};
+  std::vector<std::string> notes;
+};
+
+class Engine {
+ public:
+  explicit Engine(std::span<const KindInfo* const> kinds) : kinds_(kinds) {}
+
+  // Saves the process into `writer` and commits it. The process runs on as soon as its state is captured
+  // (AfterCapture::run), or is ended or stopped once the snapshot is durable. On any error it runs on, unharmed.
+  // `manifest` comes with what the caller knows (component, job, generation); the engine fills in the rest.
+  Result<CheckpointReport> checkpoint(Pid pid, store::SnapshotWriter& writer, store::Manifest manifest,
+                                      const CheckpointOptions& options, Events& events) const;
+
+  // What checkpoint() would say, without writing anything.
+  Result<ExamineReport> examine(Pid pid, Deadline deadline) const;
+
+  // Brings the process back. On return it runs. On any error nothing is left and the snapshot is untouched.
+  Result<RestartedProcess> restart(const store::SnapshotReader& snapshot, const RestartOptions& options,
+                                   Events& events) const;
+
+  // Everything the kinds know about a snapshot: {"section": {...}}. For `crs inspect`.
+  Result<nlohmann::json> inspect(const store::SnapshotReader& snapshot) const;
+
+ private:
+  std::span<const KindInfo* const> kinds_;
+};
+
+}  // namespace crs
