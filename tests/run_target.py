@@ -28,7 +28,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "sup
 # pylint: disable=wrong-import-position
 from outside_view import differences, view  # noqa: E402
 from processes import (SKIPPED, Account, Failure, Skip, become_subreaper, child_pids, end_descendants,  # noqa: E402
-                       exists, kill_and_wait, reap, reap_zombies, state_letter, status_field, wait_until)
+                       exists, is_alive, kill_and_wait, reap, reap_zombies, state_letter, status_field, wait_until)
 
 CRS_SECONDS = 60  # the longest that one crs command may take
 EXIT_REFUSED = 5
@@ -112,7 +112,7 @@ class Run:
         return os.path.join(self.cwd, name)
 
     def alive(self):
-        return state_letter(self.pid) not in (None, "Z", "X")
+        return is_alive(self.pid)
 
     def await_file(self, *names):
         """Waits for one of the files of the target and tells which; a target that ends without one has crashed."""
@@ -146,7 +146,7 @@ class Run:
 
     def unharmed(self):
         """After any checkpoint, good or failed, the target runs on: not stopped, not traced."""
-        if state_letter(self.pid) in (None, "Z", "X"):
+        if not is_alive(self.pid):
             raise Failure(f"the target (pid {self.pid}) did not survive the checkpoint")
         for tid in os.listdir(f"/proc/{self.pid}/task"):
             tracer = status_field(tid, "TracerPid")
@@ -214,12 +214,12 @@ class Run:
         """Everything between READY and GO."""
         with open(self.path(f"READY.{number}"), encoding="ascii") as file:
             during = file.read().strip() == "during"
-        if self.options.variant == "none":
-            self.go(number)
-            return
         before = self.look()
         if during:
             time.sleep(float(self.wishes.get("settle", 0.15)))
+        if self.options.variant == "none":
+            self.go(number)
+            return
         expectation = self.wishes.get("expect", "")
         if expectation.startswith("refused"):
             self.expect_refusal(expectation.split()[1:])
@@ -309,7 +309,7 @@ class Run:
 
 
 def child_pids_alive():
-    return [pid for pid in child_pids(os.getpid()) if state_letter(pid) not in (None, "Z", "X")]
+    return [pid for pid in child_pids(os.getpid()) if is_alive(pid)]
 
 
 def crash(status):
@@ -345,7 +345,10 @@ def main():
     options = parse()
     wishes = directives(options.source)
     if not os.path.exists(options.target):
-        print(f"SKIP: {wishes.get('compiler', options.target)} is missing")
+        if "compiler" not in wishes:
+            print(f"FAILED {options.name}: {options.target} was not built")
+            return 1
+        print(f"SKIP: {wishes['compiler']} is missing")
         return SKIPPED
     become_subreaper()
     try:

@@ -264,6 +264,25 @@ static inline void sleep_ms(int ms) {
   }
 }
 
+static inline int64_t monotonic_ns(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+// How long ago the harness let the process go on after the last checkpoint, in milliseconds; negative if it
+// has not yet. What a sleep may still take is counted from there, since only the harness knows how long the
+// process was away.
+static inline int64_t ms_since_go(void) {
+  char name[sizeof target_dir + 32];
+  struct stat status;
+  struct timespec now;
+  snprintf(name, sizeof name, "%s/GO.%d", target_dir, target_checkpoints);
+  if (stat(name, &status) != 0) return -1;
+  clock_gettime(CLOCK_REALTIME, &now);
+  return (now.tv_sec - status.st_mtim.tv_sec) * 1000 + (now.tv_nsec - status.st_mtim.tv_nsec) / 1000000;
+}
+
 // Waits until the condition holds; fatal after ten seconds, so that a failure has a line.
 #define AWAIT(condition)                                                              \
   do {                                                                                \

@@ -46,11 +46,19 @@ def stat_numbers(path):
     return {name: words[number - 3] for number, name in STAT_FIELDS.items()}
 
 
-def smaps(pid):
+def directory(pid):
+    """/proc/PID, or a living thread's directory where the leader has ended: its own shows nothing any more."""
+    for tid in sorted(os.listdir(f"/proc/{pid}/task"), key=lambda tid: tid != str(pid)):
+        if b"State:\tZ" not in read(f"/proc/{pid}/task/{tid}/status"):
+            return f"/proc/{pid}" if tid == str(pid) else f"/proc/{pid}/task/{tid}"
+    raise ProcessLookupError(pid)
+
+
+def smaps(proc):
     """[(start, end, perms, offset, path, flags)], neighbours merged."""
     lines = []
     head = re.compile(r"^([0-9a-f]+)-([0-9a-f]+) (\S{4}) ([0-9a-f]+) (\S+) (\d+)\s*(.*)$")
-    for line in read(f"/proc/{pid}/smaps").decode(errors="surrogateescape").splitlines():
+    for line in read(f"{proc}/smaps").decode(errors="surrogateescape").splitlines():
         match = head.match(line)
         if match:
             start, end, offset = (int(match[i], 16) for i in (1, 2, 4))
@@ -70,16 +78,16 @@ def smaps(pid):
     return merged
 
 
-def descriptors(pid):
+def descriptors(proc):
     found = {}
     seen = {}
-    for name in sorted(os.listdir(f"/proc/{pid}/fd"), key=int):
-        link = attempt(os.readlink, f"/proc/{pid}/fd/{name}")
+    for name in sorted(os.listdir(f"{proc}/fd"), key=int):
+        link = attempt(os.readlink, f"{proc}/fd/{name}")
         match = re.match(r"^(pipe|socket):\[(\d+)\]$", link)
         if match:
             link = f"{match[1]} number {seen.setdefault(link, len(seen))}"
         info = {}
-        for line in attempt(lambda n=name: read(f"/proc/{pid}/fdinfo/{n}").decode(errors="replace")).splitlines():
+        for line in attempt(lambda n=name: read(f"{proc}/fdinfo/{n}").decode(errors="replace")).splitlines():
             key, _, value = line.partition(":")
             if key in ("pos", "flags", "eventfd-count", "eventfd-semaphore", "sigmask"):
                 info[key] = value.strip()
@@ -112,8 +120,8 @@ def children(pid):
 
 def view(pid):
     """Each part under its name; OSError if the process is gone."""
-    mappings = smaps(pid)
-    proc = f"/proc/{pid}"
+    proc = directory(pid)
+    mappings = smaps(proc)
     return {
         "maps": [f"{m[0]:x}-{m[1]:x} {m[2]} {m[3] if m[4].startswith('/') else 0:x} {m[4]}" for m in mappings],
         "smaps": [f"{m[0]:x}-{m[1]:x} {m[4]}: {m[5]}" for m in mappings],
@@ -126,7 +134,7 @@ def view(pid):
         "status": status(f"{proc}/status", STATUS_FIELDS),
         "stat": stat_numbers(f"{proc}/stat"),
         "threads": threads(pid),
-        "fds": descriptors(pid),
+        "fds": descriptors(proc),
         "limits": read(f"{proc}/limits").decode(),
         "personality": attempt(read, f"{proc}/personality"),
         "oom": attempt(read, f"{proc}/oom_score_adj"),

@@ -102,6 +102,14 @@ def state_letter(pid):
         return None
 
 
+def is_alive(pid):
+    """Whether some thread of the process lives: its leader may have ended before the others."""
+    try:
+        return any(state_letter(tid) not in (None, "Z", "X") for tid in os.listdir(f"/proc/{pid}/task"))
+    except OSError:
+        return False
+
+
 def status_field(pid, field):
     with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:
         for line in file:
@@ -166,7 +174,7 @@ def end_descendants():
         if not below:
             break
         for pid in below:
-            if state_letter(pid) not in ("Z", "X", None):
+            if is_alive(pid):
                 try:
                     with open(f"/proc/{pid}/cmdline", "rb") as file:
                         entry = (pid, file.read().replace(b"\0", b" ").decode(errors="replace").strip())
