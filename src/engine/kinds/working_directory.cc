@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+// Working directory: where relative paths of the program start.
+//
+// What this file knows
+//   /proc/PID/cwd leads to the directory itself, its link text is only a name: the two are compared, so that
+//   a directory that was deleted, renamed away or mounted over is found. A root directory other than ours
+//   (chroot(2)) is refused. Threads share both, unless one left with unshare(CLONE_FS); kcmp(2) tells.
+//
+// Kernel interfaces: proc(5), chdir(2), kcmp(2).   Round trip: tests/targets/working_directory_*.cc
+#include <fcntl.h>
+#include <linux/kcmp.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "engine/kinds/working_directory.pb.h"
+#include "engine/resource_kind.h"
+
+namespace crs {
+namespace {
+
+Result<struct stat> status_of_entry(const ProcDir& proc, const std::string& name) {
+  CRS_TRY(const OwnedFd fd, proc.open_entry(name, O_PATH));
+  struct stat status {};
+  if (fstat(fd.get(), &status) != 0) return Error::from_errno(errno, "fstat of " + proc.path() + "/" + name);
+  return status;
+}
+
+bool same_file(const struct stat& a, const struct stat& b) {
+  return a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+}
+
+class WorkingDirectoryKind : public ResourceKind {
+ public:
+  Status collect(CollectContext& context) override {
+    CRS_CHECK(collect_root(context));
+    CRS_CHECK(collect_directory(context));
+    const auto threads = context.target.threads();
+    for (const FrozenThread& thread : threads.subspan(1)) {
+      if (syscall(SYS_kcmp, threads.front().tid.v, thread.tid.v, KCMP_FS, 0, 0) <= 0) continue;
+      context.blockers.add("thread " + to_string(thread.ns_tid),
+                           "it has a working directory and umask of its own (unshare(2) with CLONE_FS)", "");
+    }
+    return ok();
+  }
+
+  Result<std::string> save() const override { return to_section(state_); }
+
+  Status load(std::string_view bytes) override {
+    CRS_CHECK(from_section(bytes, state_));
+    if (!state_.path().starts_with('/') || state_.path().find('\0') != std::string::npos) {
+      return Error(Errc::bad_snapshot, "the working directory has no absolute path");
+    }
+    return ok();
+  }
+
+  Status check(CheckContext& context) override {
+    struct stat status {};
+    if (stat(state_.path().c_str(), &status) != 0) {
+      const int error = errno;
+      context.blockers.add("working directory " + state_.path(), Error::from_errno(error, "stat").to_string(),
+                           "make the directory and restart again");
+    } else if (!S_ISDIR(status.st_mode)) {
+      context.blockers.add("working directory " + state_.path(), "it is no directory now",
+                           "put the directory back and restart again");
+    } else if (access(state_.path().c_str(), X_OK) != 0) {
+      const int error = errno;
+      context.blockers.add("working directory " + state_.path(),
+                           Error::from_errno(error, "access").to_string(),
+                           "allow access to it and restart again");
+    }
+    return ok();
+  }
+
+  Status restore_inside(InsideContext&) override {
+    if (chdir(state_.path().c_str()) != 0) return Error::from_errno(errno, "chdir to " + state_.path());
+    return ok();
+  }
+
+  nlohmann::json describe() const override { return state_.path(); }
+
+ private:
+  static Status collect_root(CollectContext& context) {
+    CRS_TRY(const auto theirs, status_of_entry(context.target.proc(), "root"));
+    CRS_TRY(const std::string path, context.target.proc().read_link("root"));
+    struct stat ours {};
+    if (stat("/", &ours) != 0) return Error::from_errno(errno, "stat of /");
+    if (same_file(theirs, ours)) return ok();
+    context.blockers.add("root directory " + path, "the process runs with another root directory than crs",
+                         "run crs with the same root directory");
+    return ok();
+  }
+
+  Status collect_directory(CollectContext& context) {
+    CRS_TRY(const auto directory, status_of_entry(context.target.proc(), "cwd"));
+    CRS_TRY(const std::string path, context.target.proc().read_link("cwd"));
+    state_.set_path(path);
+    struct stat named {};
+    if (directory.st_nlink == 0) {
+      context.blockers.add("working directory " + path, "it was deleted",
+                           "let the program change to another directory");
+    } else if (stat(path.c_str(), &named) != 0) {
+      const int error = errno;
+      context.blockers.add(
+          "working directory " + path,
+          "it cannot be reached by this name: " + Error::from_errno(error, "stat").to_string(),
+          "run crs where it can");
+    } else if (!same_file(directory, named) && !is_own_proc(path)) {
+      context.blockers.add("working directory " + path, "this name leads to another directory from here",
+                           "run crs where the name leads to the same directory");
+    }
+    return ok();
+  }
+
+  // A restart without privilege mounts a /proc of its own.
+  static bool is_own_proc(const std::string& path) { return path == "/proc" || path.starts_with("/proc/"); }
+
+  state::WorkingDirectory state_;
+};
+
+}  // namespace
+
+extern constinit const KindInfo kind_working_directory{
+    .section = "working_directory", .phase = Phase::process, .make = []() -> std::unique_ptr<ResourceKind> {
+      return std::make_unique<WorkingDirectoryKind>();
+    }};
+
+}  // namespace crs
