@@ -1,0 +1,268 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Processes that cannot be saved: a named reason, the documented exit status, an unharmed target, nothing left over."""
+import os
+import signal
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+from case import (BUSY, NO_PERMISSION, NOT_FOUND, OK, OTHER, REFUSED, TIMED_OUT, USAGE, Case, is_alive, main,  # noqa: E402  pylint: disable=wrong-import-position
+                  state_letter, status_field, wait_until)
+
+IO_URING = """
+import ctypes, mmap, sys, time
+parameters = ctypes.create_string_buffer(120)
+ring = ctypes.CDLL(None, use_errno=True).syscall(425, 4, parameters)
+print('ready' if ring >= 0 else 'missing', flush=True)
+for n in range(100000):
+    with open('beats', 'w') as file: file.write(f'{n}\\n')
+    time.sleep(0.005)
+"""
+
+
+class BadInput(Case):
+    def refused(self, pid, statuses, *words, more=()):
+        """The checkpoint of `pid` is refused with one of the statuses; nothing is left in the store."""
+        answer = self.crs("checkpoint", pid, "--store", self.store, *more, seconds=30)
+        self.assertIn(answer.status, statuses, answer)
+        self.assert_says(answer, *words)
+        self.assertEqual(self.files_below(self.store), [], f"left in the store by {answer}")
+        self.assertEqual(answer.out.strip(), "", "a refused checkpoint prints no path")
+        self.assert_no_processes()
+        return answer
+
+    def test_usage(self):
+        for words in ([], ["checkpoint"], ["checkpoint", "abc"], ["checkpoint", "1", "--no-such-option"], ["nonsense"],
+                      ["restart"], ["checkpoint", "-5"], ["checkpoint", "0x10"], ["checkpoint", "99999999999999999999"]):
+            answer = self.crs(*words)
+            self.assertEqual(answer.status, USAGE, answer)
+            self.assertNotEqual(answer.err.strip(), "", f"{words}: a usage error says something on stderr")
+        answer = self.crs("--help")
+        self.assertEqual(answer.status, OK, answer)
+        self.assert_says(answer, "checkpoint", "restart")
+        self.assertEqual(self.crs("--version").status, OK)
+
+    def test_no_such_process(self):
+        popen = self.start("rows", "out", "1", "1")
+        popen.wait(10)
+        self.refused(popen.pid, [NOT_FOUND], str(popen.pid))
+        self.assertEqual(self.crs("check", popen.pid).status, NOT_FOUND)
+
+    def test_zombie(self):
+        popen = self.start("rows", "out", "1", "1")
+        wait_until(lambda: state_letter(popen.pid) == "Z", 10, "a zombie")
+        self.refused(popen.pid, [NOT_FOUND, REFUSED], str(popen.pid), ("zombie", "ended", "exited"))
+
+    def test_kernel_thread(self):
+        for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
+            try:
+                with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+                    flags = int(file.read().rpartition(")")[2].split()[6])
+            except OSError:
+                continue
+            if flags & 0x00200000:  # PF_KTHREAD
+                self.refused(pid, [REFUSED, NO_PERMISSION], str(pid), ("kernel thread", "permi"))
+                return
+        self.skipTest("no kernel thread to be seen here (a pid namespace)")
+
+    def test_process_of_somebody_else(self):
+        if self.account.is_root:
+            self.skipTest("root may save every process")
+        other = 1 if os.geteuid() != 0 else None
+        if other is None:
+            popen = subprocess.Popen(["/bin/sleep", "100"])  # ours, who are root; crs runs as the ordinary user
+            self.popens.append(popen)
+            other = popen.pid
+        answer = self.refused(other, [NO_PERMISSION], str(other), ("permission", "another user", "not yours", "owner", "belongs"))
+        self.assertLess(answer.seconds, 2)
+
+    def test_process_that_is_traced(self):
+        popen = self.start("rows", "out", "100000", "5")
+        self.wait_for_lines("out", 3)
+        tracer = self.start("strace", "-qq", "-o", "trace", "-p", str(popen.pid), out="strace.out")
+        wait_until(lambda: status_field(popen.pid, "TracerPid") == str(tracer.pid), 10, "strace being attached")
+        self.log.append(self.crs("check", popen.pid))
+        answer = self.refused(popen.pid, [BUSY, REFUSED], "traced", "strace", str(tracer.pid))
+        self.assertLess(answer.seconds, 2)
+        self.assertEqual(status_field(popen.pid, "TracerPid"), str(tracer.pid), "strace lost its target")
+        rows = self.text("out").count("\n")
+        self.wait_for_lines("out", rows + 5)
+        self.assertTrue(is_alive(tracer.pid))
+        tracer.terminate()
+        tracer.wait(10)
+        self.checkpoint(popen.pid)
+
+    def test_thirty_two_bit_process(self):
+        popen = self.start("thirty_two_bits")
+        time.sleep(0.1)
+        if popen.poll() is not None:
+            self.skipTest("the kernel runs no 32-bit programs")
+        before = self.look(popen.pid)
+        self.refused(popen.pid, [REFUSED], ("32-bit", "32 bit"), str(popen.pid))
+        self.assert_unharmed(popen.pid, before)
+
+    def test_ourselves(self):
+        words = f"exec {self.crs_path} checkpoint $$ --store {self.store}"
+        process = subprocess.run(["/bin/sh", "-c", words], capture_output=True, text=True, timeout=30, check=False,
+                                 env=self.environment(), **self.account.popen_arguments())
+        self.assertIn(process.returncode, (REFUSED, USAGE), process.stderr)
+        self.assertRegex(process.stderr.lower(), "itself|self|ourselves")
+
+    def test_the_shell_that_runs_crs(self):
+        """A script that saves its own shell: it works with crs left out, or is refused at once, but never hangs."""
+        script = self.write("script.sh", f"{self.crs_path} checkpoint $$ --store {self.store}\necho status $?\necho done\n")
+        process = subprocess.run(["/bin/sh", script], capture_output=True, text=True, timeout=30, check=False, cwd=self.cwd,
+                                 env=self.environment(), **self.account.popen_arguments())
+        self.assertEqual(process.returncode, 0, process.stderr)
+        self.assertIn("done", process.stdout)
+        self.assertRegex(process.stdout, f"status ({OK}|{REFUSED})\n")
+
+    def test_init(self):
+        answer = self.crs("check", 1)
+        self.assertNotEqual(answer.status, OTHER, answer)
+
+    def test_object_that_cannot_be_saved_leaves_the_target_unharmed(self):
+        popen = self.start("/usr/bin/python3", "-c", IO_URING)
+        self.wait_for_lines("program.out", 1)
+        if "missing" in self.text("program.out"):
+            self.skipTest("no io_uring here")
+        before = self.look(popen.pid)
+        answer = self.refused(popen.pid, [REFUSED], "io_uring", str(popen.pid))
+        self.assertRegex(answer.err, r"(?i)(fd|descriptor) *3", "the message names the descriptor")
+        self.assert_unharmed(popen.pid, before, skip=("fds",))
+        beat = self.text("beats")
+        wait_until(lambda: self.text("beats") not in ("", beat), 5, "the target going on")
+        check = self.crs("check", popen.pid)
+        self.assertEqual(check.status, REFUSED, check)
+        self.assert_says(check, "io_uring")
+
+    def test_every_reason_is_given_at_once(self):
+        code = ("import ctypes, time\nlibc = ctypes.CDLL(None)\np = ctypes.create_string_buffer(120)\na = libc.syscall(425, 4, p)\n"
+                "b = libc.syscall(425, 8, p)\nprint('ready' if min(a, b) >= 0 else 'missing', flush=True)\ntime.sleep(100)\n")
+        popen = self.start("/usr/bin/python3", "-c", code)
+        self.wait_for_lines("program.out", 1)
+        if "missing" in self.text("program.out"):
+            self.skipTest("no io_uring here")
+        answer = self.refused(popen.pid, [REFUSED])
+        self.assertRegex(answer.err, r"(?is)\b3\b.*\b4\b", "both descriptors are named")
+
+    def test_process_that_exits_during_the_checkpoint(self):
+        for delay in range(8):
+            popen = self.start("/usr/bin/python3", "-c", f"import time\nprint('up', flush=True)\ntime.sleep({0.002 * delay})")
+            self.wait_for_lines("program.out", 1)
+            answer = self.crs("checkpoint", popen.pid, "--store", self.store, "--job", f"exits{delay}", seconds=20)
+            self.assertIn(answer.status, (OK, NOT_FOUND), answer)
+            self.assertEqual(popen.wait(10), 0, "the target did not end as it wanted to")
+        self.assert_no_processes()
+
+    def test_process_that_execs_all_the_time(self):
+        script = self.write("again.sh", 'n=$((${1:-0} + 1))\necho "$n" > beats\nexec /bin/sh again.sh "$n"\n')
+        popen = self.start("/bin/sh", script)
+        wait_until(lambda: os.path.exists(self.path("beats")), 10, "the first exec")
+        for number in range(10):
+            answer = self.crs("checkpoint", popen.pid, "--store", self.store, "--job", f"execs{number}", seconds=20)
+            self.assertIn(answer.status, (OK, BUSY, REFUSED), answer)
+            self.assertTrue(is_alive(popen.pid), answer)
+        beat = self.text("beats")
+        wait_until(lambda: self.text("beats") not in ("", beat), 5, "the target going on")
+
+    def test_process_that_forks_all_the_time(self):
+        code = ("import os\nn = 0\nwhile True:\n  pid = os.fork()\n  if pid == 0: os._exit(n % 200)\n"
+                "  _, status = os.waitpid(pid, 0)\n  assert os.waitstatus_to_exitcode(status) == n % 200\n  n += 1\n"
+                "  if n % 20 == 0:\n    with open('beats', 'w') as file: file.write(f'{n}\\n')\n")
+        popen = self.start("/usr/bin/python3", "-c", code)
+        wait_until(lambda: os.path.exists(self.path("beats")), 10, "the first child")
+        for number in range(10):
+            answer = self.crs("checkpoint", popen.pid, "--store", self.store, "--job", f"forks{number}", seconds=20)
+            self.assertIn(answer.status, (OK, BUSY, REFUSED), answer)
+            self.assertTrue(is_alive(popen.pid), answer)
+        beat = self.text("beats")
+        wait_until(lambda: self.text("beats") not in ("", beat), 5, "the target going on")
+
+    def test_process_with_children_is_refused_by_name(self):
+        popen = self.start("/bin/sh", "-c", "sleep 100 & echo up; wait")
+        self.wait_for_lines("program.out", 1)
+        answer = self.crs("checkpoint", popen.pid, "--store", self.store)
+        self.assertIn(answer.status, (OK, REFUSED), answer)
+        if answer.status == REFUSED:
+            self.assert_says(answer, ("child", "children"))
+        self.assert_unharmed(popen.pid)
+
+    def test_deadline_passes(self):
+        popen = self.start("memory", "700")
+        self.wait_for_lines("program.out", 1, 60)
+        before = self.look(popen.pid)
+        answer = self.crs("checkpoint", popen.pid, "--store", self.store, "--timeout", "0.05s", seconds=20)
+        self.assertEqual(answer.status, TIMED_OUT, answer)
+        self.assertLess(answer.seconds, 2)
+        self.assert_says(answer, ("deadline", "timeout", "time-out", "time limit"))
+        self.assert_unharmed(popen.pid, before)
+        self.assertEqual(self.files_below(self.store), [])
+        popen.send_signal(signal.SIGTERM)  # it checks all of its memory
+        self.assertEqual(popen.wait(20), 0)
+
+    def test_process_in_uninterruptible_sleep(self):
+        """The parent of a vfork(2) child cannot be stopped until the child is done."""
+        code = ("import ctypes, os, time\nlibc = ctypes.CDLL(None)\nprint('up', flush=True)\n"
+                "stack = (ctypes.c_char * 65536)()\nFUNC = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)\n"
+                "child = FUNC(lambda _: libc.usleep(1500000) and 0)\n"
+                "pid = libc.clone(child, ctypes.addressof(stack) + 65520, 0x4000 | 17, None)\n"
+                "os.waitpid(pid, 0)\nwhile True: time.sleep(0.01)\n")
+        popen = self.start("/usr/bin/python3", "-c", code)
+        self.wait_for_lines("program.out", 1)
+        try:
+            wait_until(lambda: state_letter(popen.pid) == "D", 1, "state D")
+        except Exception:  # pylint: disable=broad-except
+            self.skipTest("no uninterruptible sleep to be had")
+        answer = self.crs("checkpoint", popen.pid, "--store", self.store, "--timeout", "0.3s")
+        self.assertEqual(answer.status, TIMED_OUT, answer)
+        self.assertLess(answer.seconds, 1.2)
+        answer = self.crs("checkpoint", popen.pid, "--store", self.store, "--timeout", "15s")
+        self.assertEqual(answer.status, OK, answer)
+        self.assert_unharmed(popen.pid)
+
+    def test_two_checkpoints_at_the_same_time(self):
+        popen = self.start("memory", "150")
+        self.wait_for_lines("program.out", 1, 60)
+        good = []
+        for number in range(4):
+            both = []
+            for which in "ab":
+                both.append(subprocess.Popen([self.crs_path, "checkpoint", str(popen.pid), "-o", self.path(f"{which}{number}")],
+                                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=self.work,
+                                             env=self.environment(), **self.account.popen_arguments()))
+                time.sleep(0.003 * number)
+            statuses = []
+            for process in both:
+                out, err = process.communicate(timeout=60)
+                statuses.append(process.returncode)
+                if process.returncode == OK:
+                    good.append(out.strip().splitlines()[-1])
+                else:
+                    self.assertEqual(process.returncode, BUSY, err)
+                    self.assertRegex(err.lower(), "already|being|busy|another")
+            self.assertIn(OK, statuses, "neither of two checkpoints was made")
+            self.assert_unharmed(popen.pid)
+        self.assert_no_processes()
+        self.kill(popen)
+        for snapshot in good[-2:]:
+            pidfile = self.path(os.path.basename(snapshot) + ".pid")
+            restarted = self.foreground(snapshot, "--pidfile", pidfile)
+            wait_until(lambda p=pidfile: os.path.exists(p) and os.path.getsize(p), 30, "the pid file")
+            restarted.send_signal(signal.SIGTERM)
+            self.assertEqual(restarted.wait(30), 0)
+
+    def test_check_tells_without_stopping(self):
+        popen = self.start("rows", "out", "100000", "5")
+        self.wait_for_lines("out", 3)
+        before = self.look(popen.pid)
+        answer = self.crs("check", popen.pid)
+        self.assertEqual(answer.status, OK, answer)
+        self.assert_unharmed(popen.pid, before, skip=("fds",))
+        self.assertEqual(self.files_below(self.store), [])
+
+
+if __name__ == "__main__":
+    main()

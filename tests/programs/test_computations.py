@@ -1,0 +1,114 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Programs that compute to a file: saved and killed twice in their middle, their results are byte-identical to those
+of an uninterrupted run."""
+import os
+import random
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+from case import Case, main, wait_until  # noqa: E402  pylint: disable=wrong-import-position
+
+THREADED_PYTHON = """
+import hashlib, sys, threading
+rows = {}
+def work(me):
+    value = str(me).encode()
+    for i in range(60000):
+        value = hashlib.sha256(value).digest()
+        if i % 3000 == 0:
+            rows[me, i] = value.hex()
+threads = [threading.Thread(target=work, args=(me,)) for me in range(4)]
+with open(sys.argv[1], "w") as out:
+    out.write("begun\\n")
+    out.flush()
+    for thread in threads: thread.start()
+    for n in range(400000):
+        if n % 1000 == 0: out.write(f"{n} {n * n % 1009}\\n")
+    for thread in threads: thread.join()
+    for key in sorted(rows): out.write(f"{key} {rows[key]}\\n")
+"""
+
+SQL = """
+PRAGMA journal_mode=DELETE;
+CREATE TABLE IF NOT EXISTS t(n INTEGER PRIMARY KEY, v TEXT);
+BEGIN;
+WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 1200000)
+  INSERT INTO t SELECT n, hex(n * 7919 % 1000003) FROM c;
+UPDATE t SET v = v || 'x' WHERE n % 7 = 0;
+COMMIT;
+SELECT count(*), sum(n), sum(length(v)) FROM t;
+PRAGMA integrity_check;
+"""
+
+
+def numbers(count):
+    """Lines of random hexadecimal digits, the same each time."""
+    digits = random.Random(5).randbytes(count * 10).hex()
+    return "\n".join(digits[n * 20:n * 20 + 20] for n in range(count)) + "\n"
+
+
+class Computations(Case):
+    def same_result(self, words, result, cpu=0.25, step=0.2, **more):
+        """Runs it once by itself and once saved and killed in its middle (by processor time used)."""
+        self.run_to_end(*words, **more)
+        wanted = self.bytes(result)
+        self.assertGreater(len(wanted), 0)
+        os.unlink(self.path(result))
+        popen = self.start(*words, **more)
+        targets = iter((cpu, step, step))
+
+        def middle(pid):
+            self.wait_for_cpu(pid, self.cpu_seconds(pid) + next(targets))
+        status = self.there_and_back(popen, middle)
+        self.assertEqual(status, 0, "exit status of the restored program")
+        self.assertEqual(self.bytes(result), wanted, "the result is not that of an uninterrupted run")
+        self.assert_no_processes()
+
+    def test_python_with_threads(self):
+        self.write("work.py", THREADED_PYTHON)
+        self.same_result(["/usr/bin/python3", "work.py", "result"], "result", cpu=0.15, step=0.1)
+
+    def test_bc(self):
+        self.write("pi.bc", "scale=1700\n4*a(1)\n8*a(1)+1\nquit\n")
+        self.same_result(["bc", "-q", "-l", "pi.bc"], "program.out")
+
+    def test_gzip(self):
+        self.write("input", numbers(900000))
+        self.same_result(["gzip", "-9", "-n", "-c", "input"], "program.out")
+
+    def test_sort(self):
+        self.write("input", numbers(1500000))
+        self.same_result(["sort", "-S", "8M", "-T", ".", "--parallel=2", "-k1.5", "-o", "result", "input"], "result")
+
+    def test_openssl(self):
+        self.write("input", numbers(300000))
+        self.same_result(["openssl", "enc", "-aes-256-cbc", "-pbkdf2", "-iter", "3000000", "-S", "0011223344556677", "-pass",
+                          "pass:x", "-in", "input", "-out", "result"], "result")
+
+    def test_sqlite3_in_a_transaction(self):
+        self.write("work.sql", SQL)
+        self.run_to_end("sqlite3", "first.db", stdin="work.sql")
+        wanted = self.bytes("program.out")
+        self.assertIn(b"ok", wanted)
+        popen = self.start("sqlite3", "second.db", stdin="work.sql")
+
+        def middle(pid):
+            wait_until(lambda: os.path.exists(self.path("second.db-journal")), 20, "a transaction")
+            self.wait_for_cpu(pid, self.cpu_seconds(pid) + 0.15)
+        self.assertEqual(self.there_and_back(popen, middle), 0)
+        self.assertEqual(self.bytes("program.out"), wanted)
+
+    def test_go(self):
+        self.same_result(["goroutines", "result"], "result", cpu=0.15, step=0.15)
+
+    def test_java(self):
+        self.program("java")
+        classes = os.path.dirname(self.program("Numbers.class"))
+        if not os.path.exists(os.path.join(classes, "Numbers.class")):
+            self.skipTest("javac is missing")
+        self.same_result(["java", "-Xmx256m", "-cp", classes, "Numbers", "result"], "result", cpu=0.6, step=0.2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,243 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""What a restart owes its caller: exit status, signals, output files, the pid, and as many tries as one likes."""
+import os
+import signal
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+from case import (BAD_SNAPSHOT, NOT_FOUND, OK, RESTART_FAILED, Case, exists, main, state_letter,  # noqa: E402  pylint: disable=wrong-import-position
+                  wait_until)
+
+END_WITH = "import time, os, signal\nprint('up', flush=True)\ntime.sleep(0.8)\n"
+
+
+class Restart(Case):
+    def sleeper(self, ending, name="sleeper.out"):
+        popen = self.start("/usr/bin/python3", "-c", END_WITH + ending, out=name)
+        self.wait_for_lines(name, 1)
+        return popen
+
+    def test_exit_status_is_passed_on(self):
+        popen = self.sleeper("raise SystemExit(7)")
+        snapshot = self.checkpoint(popen.pid)
+        self.kill(popen)
+        self.assertEqual(self.foreground(snapshot).wait(20), 7)
+
+    def test_death_by_signal_is_passed_on(self):
+        popen = self.sleeper("os.kill(os.getpid(), signal.SIGTERM); time.sleep(9)")
+        snapshot = self.checkpoint(popen.pid)
+        self.kill(popen)
+        self.assertIn(self.foreground(snapshot).wait(20), (128 + signal.SIGTERM, -signal.SIGTERM))
+
+    def test_signals_are_forwarded(self):
+        code = ("import signal, time\ndef end(*_): print('asked', flush=True); raise SystemExit(5)\n"
+                "signal.signal(signal.SIGTERM, end)\nsignal.signal(signal.SIGHUP, end)\nprint('up', flush=True)\n"
+                "while True: time.sleep(0.05)\n")
+        popen = self.start("/usr/bin/python3", "-c", code)
+        self.wait_for_lines("program.out", 1)
+        snapshot = self.checkpoint(popen.pid)
+        self.kill(popen)
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            pidfile = self.path(f"pid.{number}")
+            restarted = self.foreground(snapshot, "--pidfile", pidfile)
+            wait_until(lambda p=pidfile: os.path.exists(p) and os.path.getsize(p), 20, "the pid file")
+            restarted.send_signal(number)
+            self.assertEqual(restarted.wait(20), 5)
+        self.assertEqual(self.text("program.out"), "up\nasked\n", "the output file goes back to its saved length each time")
+
+    def test_a_restart_that_cannot_be_done_says_125_in_the_foreground(self):
+        self.assertEqual(self.foreground(self.path("nothing")).wait(20), RESTART_FAILED)
+        self.assertEqual(self.crs("restart", self.path("nothing"), "--detach").status, NOT_FOUND)
+
+    def test_same_snapshot_is_restarted_again_and_again(self):
+        popen = self.start("rows", "out", "60", "20")
+        self.wait_for_lines("out", 10)
+        snapshot = self.checkpoint(popen.pid)
+        self.wait_for_lines("out", 25)
+        self.kill(popen)
+        before = {name: os.path.getsize(os.path.join(snapshot, name)) for name in self.files_below(snapshot)}
+        for _ in range(3):
+            self.assertEqual(self.foreground(snapshot).wait(30), 0)
+            self.assertEqual(self.text("out"), "".join(f"row {n}\n" for n in range(1, 61)))
+        after = {name: os.path.getsize(os.path.join(snapshot, name)) for name in self.files_below(snapshot)}
+        self.assertEqual(before, after, "a restart changed the snapshot")
+
+    def test_output_that_grew_after_the_checkpoint_is_put_back(self):
+        popen = self.start("rows", "out", "80", "10")
+        self.wait_for_lines("out", 10)
+        snapshot = self.checkpoint(popen.pid)
+        popen.wait(20)  # it runs to its end
+        self.assertEqual(self.foreground(snapshot).wait(30), 0)
+        self.assertEqual(self.text("out"), "".join(f"row {n}\n" for n in range(1, 81)))
+
+    def test_output_that_grew_can_be_kept_or_refused(self):
+        popen = self.start("rows", "out", "40", "10")
+        self.wait_for_lines("out", 10)
+        snapshot = self.checkpoint(popen.pid)
+        popen.wait(20)
+        answer = self.crs("restart", snapshot, "--detach", "--files", "refuse")
+        self.assertNotEqual(answer.status, OK, answer)
+        self.assert_says(answer, self.path("out"))
+        self.assertEqual(self.foreground(snapshot, "--files", "keep").wait(30), 0)
+        lines = self.text("out").splitlines()
+        self.assertEqual(lines[:40], [f"row {n}" for n in range(1, 41)])
+        self.assertEqual(lines[-1], "row 40")
+        self.assertGreater(len(lines), 40)
+
+    def test_while_the_original_still_has_the_pid(self):
+        popen = self.sleeper("raise SystemExit(3)")
+        snapshot = self.checkpoint(popen.pid)
+        answer = self.crs("restart", snapshot, "--detach", "--pid", "same")
+        self.assertNotEqual(answer.status, OK, answer)
+        self.assert_says(answer, str(popen.pid))
+        self.assert_unharmed(popen.pid)
+        restarted = self.foreground(snapshot, "--pid", "auto")
+        self.assertEqual(restarted.wait(20), 3)
+        self.assertEqual(popen.wait(20), 3, "the original was not left alone")
+
+    def test_while_a_stranger_has_the_pid(self):
+        popen = self.sleeper("raise SystemExit(3)")
+        pid = popen.pid
+        snapshot = self.checkpoint(pid)
+        self.kill(popen)
+        stranger = self.occupy(pid)
+        if stranger is None:
+            self.skipTest("cannot give a process a chosen pid here")
+        try:
+            answer = self.crs("restart", snapshot, "--detach", "--pid", "same")
+            self.assertNotEqual(answer.status, OK, answer)
+            self.assert_says(answer, str(pid))
+            self.assertEqual(self.foreground(snapshot).wait(20), 3)
+            self.assertTrue(exists(pid))
+        finally:
+            stranger.kill()
+            stranger.wait()
+
+    def occupy(self, pid):
+        """A sleeping process with this pid (ns_last_pid, which needs root), or None."""
+        if os.geteuid() != 0:
+            return None
+        for _ in range(20):
+            try:
+                with open("/proc/sys/kernel/ns_last_pid", "w", encoding="ascii") as file:
+                    file.write(str(pid - 1))
+            except OSError:
+                return None
+            stranger = subprocess.Popen(["/bin/sleep", "60"])
+            if stranger.pid == pid:
+                self.popens.append(stranger)
+                return stranger
+            stranger.kill()
+            stranger.wait()
+        return None
+
+    def test_restored_in_a_pid_namespace_on_request(self):
+        code = "import os, time\npid = os.getpid()\nprint('up', flush=True)\ntime.sleep(0.6)\nraise SystemExit(0 if os.getpid() == pid else 1)"
+        popen = self.start("/usr/bin/python3", "-c", code)
+        self.wait_for_lines("program.out", 1)
+        snapshot = self.checkpoint(popen.pid)
+        restarted = self.foreground(snapshot, "--pid", "namespace")  # the original still has the pid
+        self.assertEqual(restarted.wait(20), 0)
+        self.assertEqual(popen.wait(20), 0)
+
+    def test_stopped_process_comes_back_stopped(self):
+        popen = self.start("rows", "out", "100000", "10")
+        self.wait_for_lines("out", 5)
+        popen.send_signal(signal.SIGSTOP)
+        wait_until(lambda: state_letter(popen.pid) == "T", 5, "the process being stopped")
+        answer = self.crs("checkpoint", popen.pid, "-o", self.path("snapshot"))
+        self.assertEqual(answer.status, OK, answer)
+        wait_until(lambda: state_letter(popen.pid) == "T", 2, "the process being stopped after its checkpoint")
+        rows = self.text("out")
+        time.sleep(0.1)
+        self.assertEqual(self.text("out"), rows)
+        self.kill(popen)
+        pid = self.restart(answer.last_line())
+        wait_until(lambda: state_letter(pid) == "T", 2, "the restored process being stopped")
+        time.sleep(0.1)
+        self.assertEqual(self.text("out"), rows)
+        os.kill(pid, signal.SIGCONT)
+        self.wait_for_lines("out", rows.count("\n") + 5)
+        self.kill(pid)
+
+    def test_term_ends_the_process_after_its_checkpoint(self):
+        popen = self.start("rows", "out", "40", "10")
+        self.wait_for_lines("out", 5)
+        snapshot = self.checkpoint(popen.pid, "--term")
+        popen.wait(10)
+        self.assertEqual(self.foreground(snapshot).wait(20), 0)
+        self.assertEqual(self.text("out"), "".join(f"row {n}\n" for n in range(1, 41)))
+
+    def test_stop_leaves_the_process_stopped_after_its_checkpoint(self):
+        popen = self.start("rows", "out", "100000", "10")
+        self.wait_for_lines("out", 5)
+        answer = self.crs("checkpoint", popen.pid, "-o", self.path("snapshot"), "--stop")
+        self.assertEqual(answer.status, OK, answer)
+        wait_until(lambda: state_letter(popen.pid) == "T", 5, "the process being stopped")
+        rows = self.text("out")
+        popen.send_signal(signal.SIGCONT)
+        self.wait_for_lines("out", rows.count("\n") + 3)
+        self.kill(popen)
+
+    def test_output_through_a_pipe_goes_to_the_new_reader(self):
+        process = subprocess.Popen([self.program("rows"), "-", "60", "15"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                   stderr=subprocess.DEVNULL, cwd=self.cwd, env=self.environment(), start_new_session=True,
+                                   **self.account.popen_arguments())
+        self.popens.append(process)
+        first = [process.stdout.readline() for _ in range(10)]
+        process.send_signal(signal.SIGSTOP)  # so that what is read and what is saved agree
+        wait_until(lambda: state_letter(process.pid) == "T", 5, "the process being stopped")
+        os.set_blocking(process.stdout.fileno(), False)
+        first += (process.stdout.read() or b"").splitlines(keepends=True)
+        answer = self.crs("checkpoint", process.pid, "-o", self.path("snapshot"))
+        self.assertEqual(answer.status, OK, answer)
+        self.kill(process)
+        process.stdout.close()
+        pidfile = self.path("pid")
+        restarted = self.foreground(answer.last_line(), "--pidfile", pidfile, stdout=subprocess.PIPE)
+        wait_until(lambda: os.path.exists(pidfile) and os.path.getsize(pidfile), 20, "the pid file")
+        with open(pidfile, encoding="ascii") as file:
+            os.kill(int(file.read()), signal.SIGCONT)
+        out, _ = restarted.communicate(timeout=20)
+        self.assertEqual(restarted.returncode, 0)
+        self.assertEqual(b"".join(first) + out, b"".join(b"row %d\n" % n for n in range(1, 61)))
+
+    def test_latest_of_a_job_is_restarted_by_name(self):
+        popen = self.start("rows", "out", "60", "10")
+        self.wait_for_lines("out", 5)
+        self.checkpoint(popen.pid, "--store", self.store, "--job", "counting")
+        self.wait_for_lines("out", 15)
+        self.checkpoint(popen.pid, "--store", self.store, "--job", "counting")
+        self.kill(popen)
+        self.assertEqual(self.foreground("counting", "--store", self.store).wait(20), 0)
+        self.assertEqual(self.text("out"), "".join(f"row {n}\n" for n in range(1, 61)))
+        self.assertEqual(self.crs("restart", "nobody", "--store", self.store, "--detach").status, NOT_FOUND)
+        answer = self.crs("list", "--store", self.store)
+        self.assertEqual(answer.status, OK, answer)
+        self.assert_says(answer, "counting")
+
+    def test_several_output_files_fall_back_together(self):
+        code = ("import time\nfiles = [open(f'out.{n}', 'w', buffering=1) for n in (1, 3, 7)]\nstep = 0\n"
+                "while step < 120:\n  step += 1\n  for every, file in zip((1, 3, 7), files):\n    if step % every == 0:"
+                " file.write(f'{step}\\n')\n  time.sleep(0.008)\n")
+        popen = self.start("/usr/bin/python3", "-c", code)
+        self.wait_for_lines("out.1", 20)
+        snapshot = self.checkpoint(popen.pid)
+        self.wait_for_lines("out.1", 60)
+        self.kill(popen)
+        self.assertEqual(self.foreground(snapshot).wait(20), 0)
+        for every in (1, 3, 7):
+            wanted = "".join(f"{n}\n" for n in range(every, 121, every))
+            self.assertEqual(self.text(f"out.{every}"), wanted)
+
+    def test_bad_snapshot_says_so_detached(self):
+        os.mkdir(self.path("empty"))
+        self.account.own(self.path("empty"))
+        self.assertIn(self.crs("restart", self.path("empty"), "--detach").status, (BAD_SNAPSHOT, NOT_FOUND))
+
+
+if __name__ == "__main__":
+    main()
