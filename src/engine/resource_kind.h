@@ -96,6 +96,7 @@ struct RestoreOptions {
   StdioMode stdio = StdioMode::automatic;
   std::map<int, std::string> fd_paths;    // --fd N=PATH
   bool ignore_cpu_features = false;
+  bool parent_waits = false;  // the restarting thread stays as the parent until the program ends (no --detach)
 };
 
 struct CheckContext {

@@ -163,7 +163,7 @@ class CredentialsKind : public ResourceKind {
       CRS_CHECK(rebuild_thread(*batch, thread, now, notes));
       batch->call("PR_SET_DUMPABLE", SYS_prctl, PR_SET_DUMPABLE, state_.dumpable() ? dumpable_by_all : 0, 0,
                   0, 0);
-      batch->call("PR_SET_PDEATHSIG", SYS_prctl, PR_SET_PDEATHSIG, thread.parent_death_signal(), 0, 0, 0);
+      rebuild_death_signal(context, *batch, thread.parent_death_signal(), notes);
     }
     for (const std::string& text : notes) context.note(text);
     return ok();
@@ -254,6 +254,17 @@ class CredentialsKind : public ResourceKind {
       notes.insert("no_new_privs is set, because the restart runs with it");
     }
     return ok();
+  }
+
+  // With a parent that leaves at once, the signal would end the program that was just brought back.
+  static void rebuild_death_signal(RebuildContext& context, CallBatch& batch, std::uint32_t signal,
+                                   std::set<std::string>& notes) {
+    const bool set = signal != 0 && context.options().parent_waits;
+    batch.call("PR_SET_PDEATHSIG", SYS_prctl, PR_SET_PDEATHSIG, set ? signal : 0, 0, 0, 0);
+    if (signal != 0 && !set) {
+      notes.insert("signal " + std::to_string(signal) +
+                   " at the death of the parent (PR_SET_PDEATHSIG) is off: the parent of that time is gone");
+    }
   }
 
   static void rebuild_groups(CallBatch& batch, const state::ThreadCredentials& saved, const Now& now,
