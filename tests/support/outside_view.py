@@ -16,8 +16,9 @@ THREAD_FIELDS = ("Name", "SigPnd", "SigBlk", "CapEff", "CapPrm", "NoNewPrivs", "
 STAT_FIELDS = {18: "priority", 19: "nice", 26: "startcode", 27: "endcode", 28: "startstack", 40: "rt_priority", 41: "policy",
                45: "start_data", 46: "end_data", 47: "start_brk", 48: "arg_start", 49: "arg_end", 50: "env_start",
                51: "env_end"}
-# sd: soft-dirty, which means "written lately" and is the kernel's own; nh, hg only where asked for.
-VOLATILE_VM_FLAGS = {"sd", "??", "um", "uw", "ui"}
+# sd: soft-dirty, "written lately"; ac: counted against the commit limit, which depends on having been writable once;
+# u?: watched by a userfaultfd. None of them is the program's.
+VOLATILE_VM_FLAGS = {"sd", "ac", "??", "um", "uw", "ui"}
 
 
 def read(path):
@@ -95,13 +96,20 @@ def descriptors(proc):
     return found
 
 
+def thread(base):
+    numbers = stat_numbers(f"{base}/stat")
+    return {**status(f"{base}/status", THREAD_FIELDS), **{name: numbers[name] for name in ("nice", "rt_priority", "policy")},
+            "timerslack": attempt(read, f"{base}/timerslack_ns")}
+
+
 def threads(pid):
+    """Without their ids, which differ from namespace to namespace."""
     found = []
     for tid in os.listdir(f"/proc/{pid}/task"):
-        base = f"/proc/{pid}/task/{tid}"
-        found.append(sorted(status(f"{base}/status", THREAD_FIELDS).items()) + sorted(
-            (k, v) for k, v in stat_numbers(f"{base}/stat").items() if k in ("nice", "rt_priority", "policy"))
-            + [("timerslack", attempt(read, f"{base}/timerslack_ns"))])
+        try:
+            found.append(sorted(thread(f"/proc/{pid}/task/{tid}").items()))
+        except (FileNotFoundError, ProcessLookupError):
+            pass  # it ended meanwhile
     return sorted(found, key=repr)
 
 

@@ -104,10 +104,13 @@ def state_letter(pid):
 
 def is_alive(pid):
     """Whether some thread of the process lives: its leader may have ended before the others."""
-    try:
-        return any(state_letter(tid) not in (None, "Z", "X") for tid in os.listdir(f"/proc/{pid}/task"))
-    except OSError:
-        return False
+    for _ in range(2):  # twice: a leader may start its last thread and end between the listing and the look at it
+        try:
+            if any(state_letter(tid) not in (None, "Z", "X") for tid in os.listdir(f"/proc/{pid}/task")):
+                return True
+        except OSError:
+            return False
+    return False
 
 
 def status_field(pid, field):
