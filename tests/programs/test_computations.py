@@ -14,16 +14,16 @@ import hashlib, sys, threading
 rows = {}
 def work(me):
     value = str(me).encode()
-    for i in range(60000):
+    for i in range(150000):
         value = hashlib.sha256(value).digest()
-        if i % 3000 == 0:
+        if i % 5000 == 0:
             rows[me, i] = value.hex()
 threads = [threading.Thread(target=work, args=(me,)) for me in range(4)]
 with open(sys.argv[1], "w") as out:
     out.write("begun\\n")
     out.flush()
     for thread in threads: thread.start()
-    for n in range(400000):
+    for n in range(1000000):
         if n % 1000 == 0: out.write(f"{n} {n * n % 1009}\\n")
     for thread in threads: thread.join()
     for key in sorted(rows): out.write(f"{key} {rows[key]}\\n")
@@ -96,7 +96,9 @@ class Computations(Case):
         def middle(pid):
             wait_until(lambda: os.path.exists(self.path("second.db-journal")), 20, "a transaction")
             self.wait_for_cpu(pid, self.cpu_seconds(pid) + 0.15)
-        self.assertEqual(self.there_and_back(popen, middle), 0)
+        # Ended by the checkpoint itself: a database that is changed in place after the checkpoint is not the
+        # one that the snapshot knows.
+        self.assertEqual(self.there_and_back(popen, middle, end_by_checkpoint=True), 0)
         self.assertEqual(self.bytes("program.out"), wanted)
 
     def test_go(self):

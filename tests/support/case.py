@@ -32,7 +32,7 @@ from processes import (SKIPPED, Account, Failure, Skip, become_subreaper, child_
 OK, USAGE, NOT_FOUND, NO_PERMISSION, REFUSED, BUSY, TIMED_OUT, BAD_SNAPSHOT, STORAGE, OTHER = 0, 2, 3, 4, 5, 6, 7, 8, 9, 10
 RESTART_FAILED = 125
 CRS_SECONDS = 60
-OUR_PROGRAMS = ("endure", "memory", "rows", "thirty_two_bits")  # what the build always makes
+OUR_PROGRAMS = ("endure", "growing", "memory", "rows", "thirty_two_bits")  # what the build always makes
 
 OPTIONS = None
 
@@ -280,20 +280,19 @@ class Case(unittest.TestCase):
 
     # -------------------------------------------------------------------------- the usual round trip
 
-    def there_and_back(self, popen, middle, times=2):
+    def there_and_back(self, popen, middle, times=2, end_by_checkpoint=False):
         """Checkpoint, kill, restart, `times` times; the last one in the foreground, whose exit status is returned.
 
-        middle(pid) waits until the process is worth a checkpoint."""
+        middle(pid) waits until the process is worth a checkpoint. Between checkpoint and kill it runs on, unless it is
+        ended by the checkpoint (--term)."""
         pid = popen.pid
         for round_number in range(times):
             middle(pid)
-            snapshot = self.checkpoint(pid)
+            snapshot = self.checkpoint(pid, *(["--term"] if end_by_checkpoint else []))
             self.kill(popen if round_number == 0 else pid)
             if round_number < times - 1:
                 pid = self.restart(snapshot)
-            else:
-                restarted = self.foreground(snapshot)
-                return restarted.wait(120)
+        return self.foreground(snapshot).wait(120)
 
 
 def main():
