@@ -2,15 +2,14 @@
 // Confinement: what others, or the program itself, have locked it into, and which crs cannot rebuild yet.
 //
 // What this file knows
-//   A restart must never open a sandbox. Seccomp filters, shadow stacks, system call dispatch, local
-//   descriptor tables, I/O port permissions and core scheduling cookies are found here, and each is a
-//   blocker. The label of a security module is given by who starts a process, so it must be the same for the
-//   process, for crs now and for crs at the restart. A Landlock domain cannot be seen from outside or from
-//   inside: nothing in /proc or any system call tells. A program that confined itself with Landlock has
-//   no_new_privs set, which alone says too little to refuse it. iopl(2) cannot be seen either (root's own
-//   affair).
+//   A restart must never open a sandbox. Shadow stacks, local descriptor tables, I/O port permissions and
+//   core scheduling cookies are found here, and each is a blocker. Seccomp filters and system call dispatch
+//   are found before anything is called inside the target, since they would answer those calls. The label of
+//   a security module is given by who starts a process, so it must be the same for the process, for crs now
+//   and for crs at the restart. iopl(2) cannot be seen (root's own affair).
 // What it leaves to others
-//   Switches of prctl(2) that can be set again (hardening.cc), capabilities (credentials.cc).
+//   Switches of prctl(2) that can be set again (hardening.cc), capabilities (credentials.cc),
+//   Landlock (landlock.cc).
 //
 // Kernel interfaces: proc(5), ptrace(2), modify_ldt(2), prctl(2).   Round trip:
 // tests/targets/confinement_*.cc
@@ -61,6 +60,7 @@ std::string read_label(const ProcDir& proc) {
 class ConfinementKind : public ResourceKind {
  public:
   Status ask(const FrozenProcess& target, Questions& questions) override {
+    for (const FrozenThread& thread : target.threads()) CRS_CHECK(refuse_filtered_calls(target, thread));
     CallBatch& leader = questions.leader();
     ldt_ = leader.try_call(SYS_modify_ldt, 0, leader.out(ldt_entry_size), ldt_entry_size);
     for (const FrozenThread& thread : target.threads()) {
@@ -113,26 +113,35 @@ class ConfinementKind : public ResourceKind {
   nlohmann::json describe() const override { return {{"security_label", state_.security_label()}}; }
 
  private:
-  static Status collect_thread(CollectContext& context, const FrozenThread& thread) {
+  // What would answer the calls that a checkpoint makes inside the target, perhaps by ending it. So this is
+  // said before any is made, and not as one blocker among many.
+  static Status refuse_filtered_calls(const FrozenProcess& target, const FrozenThread& thread) {
     const std::string name = "thread " + to_string(thread.ns_tid);
-    CRS_TRY(const ProcDir task, context.target.proc().open_task(thread.tid));
+    CRS_TRY(const ProcDir task, target.proc().open_task(thread.tid));
     CRS_TRY(const ProcFields status, task.status());
     if (status.number("Seccomp").value_or(0) != 0) {
-      context.blockers.add(name,
-                           "it is confined by seccomp, and without its filter it could do more than before",
-                           "crs cannot save such programs yet");
-    }
-    if (const auto features = status.find("x86_Thread_features");
-        features && features->find("shstk") != std::string_view::npos) {
-      context.blockers.add(name, "it runs with a shadow stack",
-                           "start the program with GLIBC_TUNABLES=glibc.cpu.x86_shstk=off");
+      return Error(Errc::refused, name + " is confined by seccomp, and could do more without its filter")
+          .with_hint("crs cannot save such programs yet");
     }
     DispatchConfig dispatch;  // EIO before Linux 6.4, where it cannot be seen
     if (ptrace(static_cast<__ptrace_request>(PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG), thread.tid.v,
                sizeof dispatch, &dispatch) == 0 &&
         dispatch.mode != 0) {
-      context.blockers.add(name, "it dispatches its system calls to itself (PR_SET_SYSCALL_USER_DISPATCH)",
-                           "crs cannot save such programs yet");
+      return Error(Errc::refused,
+                   name + " dispatches its system calls to itself (PR_SET_SYSCALL_USER_DISPATCH)")
+          .with_hint("crs cannot save such programs yet");
+    }
+    return ok();
+  }
+
+  static Status collect_thread(CollectContext& context, const FrozenThread& thread) {
+    const std::string name = "thread " + to_string(thread.ns_tid);
+    CRS_TRY(const ProcDir task, context.target.proc().open_task(thread.tid));
+    CRS_TRY(const ProcFields status, task.status());
+    const auto features = status.find("x86_Thread_features");
+    if (features && features->find("shstk") != std::string_view::npos) {
+      context.blockers.add(name, "it runs with a shadow stack",
+                           "start the program with GLIBC_TUNABLES=glibc.cpu.x86_shstk=off");
     }
     std::array<std::byte, 8192> ports{};
     iovec area{ports.data(), ports.size()};
