@@ -1,4 +1,5 @@
-// flags: -fopenmp
+// compiler: g++
+// flags: -std=c++20 -fopenmp
 // timeout: 40
 #include "tests/target.h"
 
