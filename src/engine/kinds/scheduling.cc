@@ -97,11 +97,17 @@ std::string trimmed(std::span<const std::uint8_t> bits) {
   return text;
 }
 
-// Whether the set holds every CPU of the machine: then the thread was never bound to some.
-bool holds_all_cpus(const CpuSet& cpus) {
-  const auto online = read_file("/sys/devices/system/cpu/online");
-  std::string list = to_list(trimmed(cpus));
-  return online && list + "\n" == *online;
+// All CPUs that a thread in our cpuset can be given. Asked by giving them to this thread for a moment.
+Result<CpuSet> widest_cpus() {
+  CRS_TRY(const CpuSet ours, read_cpus(Tid(0)));
+  CpuSet all{};
+  all.fill(0xff);
+  if (syscall(SYS_sched_setaffinity, 0, all.size(), all.data()) != 0) return ours;
+  const auto widest = read_cpus(Tid(0));
+  if (syscall(SYS_sched_setaffinity, 0, ours.size(), ours.data()) != 0) {
+    return Error::from_errno(errno, "sched_setaffinity");
+  }
+  return widest;
 }
 
 class SchedulingKind : public ResourceKind {
@@ -118,13 +124,14 @@ class SchedulingKind : public ResourceKind {
 
   Status collect(CollectContext& context) override {
     CRS_TRY(const sched_attr ours, read_attributes(Tid(0)));
+    CRS_TRY(const CpuSet widest, widest_cpus());
     const auto threads = context.target.threads();
     for (std::size_t i = 0; i < threads.size(); ++i) {
       auto& saved = *state_.add_thread();
       saved.set_thread(threads[i].ns_tid.v);
       CRS_CHECK(collect_attributes(threads[i].tid, ours, saved));
       CRS_TRY(const CpuSet cpus, read_cpus(threads[i].tid));
-      if (!holds_all_cpus(cpus)) saved.set_cpus(trimmed(cpus));
+      if (cpus != widest) saved.set_cpus(trimmed(cpus));
       if (const long io = syscall(SYS_ioprio_get, IOPRIO_WHO_PROCESS, threads[i].tid.v); io > 0) {
         saved.set_io_priority(static_cast<std::uint32_t>(io));
       }
