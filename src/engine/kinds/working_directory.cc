@@ -3,7 +3,9 @@
 //
 // What this file knows
 //   /proc/PID/cwd leads to the directory itself, its link text is only a name: the two are compared, so that
-//   a directory that was deleted, renamed away or mounted over is found. A root directory other than ours
+//   a directory that was deleted, renamed away or mounted over is found. A deleted directory is empty for
+//   ever and has no entry anywhere: one that is made, entered and removed is as good. It is made where the
+//   old one was, if that is free, so that its name in /proc is the same. A root directory other than ours
 //   (chroot(2)) is refused. Threads share both, unless one left with unshare(CLONE_FS); kcmp(2) tells.
 //
 // Kernel interfaces: proc(5), chdir(2), kcmp(2).   Round trip: tests/targets/working_directory_*.cc
@@ -14,6 +16,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <filesystem>
 
 #include "engine/kinds/working_directory.pb.h"
 #include "engine/resource_kind.h"
@@ -27,6 +30,8 @@ Result<struct stat> status_of_entry(const ProcDir& proc, const std::string& name
   if (fstat(fd.get(), &status) != 0) return Error::from_errno(errno, "fstat of " + proc.path() + "/" + name);
   return status;
 }
+
+constexpr std::string_view deleted_mark = " (deleted)";  // the kernel's, behind the name
 
 bool same_file(const struct stat& a, const struct stat& b) {
   return a.st_dev == b.st_dev && a.st_ino == b.st_ino;
@@ -50,6 +55,8 @@ class WorkingDirectoryKind : public ResourceKind {
 
   Status load(std::string_view bytes) override {
     CRS_CHECK(from_section(bytes, state_));
+    if (state_.mode() > 07777)
+      return Error(Errc::bad_snapshot, "the working directory has an impossible mode");
     if (!state_.path().starts_with('/') || state_.path().find('\0') != std::string::npos) {
       return Error(Errc::bad_snapshot, "the working directory has no absolute path");
     }
@@ -57,6 +64,7 @@ class WorkingDirectoryKind : public ResourceKind {
   }
 
   Status check(CheckContext& context) override {
+    if (state_.deleted()) return ok();
     struct stat status {};
     if (stat(state_.path().c_str(), &status) != 0) {
       const int error = errno;
@@ -74,12 +82,15 @@ class WorkingDirectoryKind : public ResourceKind {
     return ok();
   }
 
-  Status restore_inside(InsideContext&) override {
+  Status restore_inside(InsideContext& context) override {
+    if (state_.deleted()) return enter_deleted(context.ns_pid);
     if (chdir(state_.path().c_str()) != 0) return Error::from_errno(errno, "chdir to " + state_.path());
     return ok();
   }
 
-  nlohmann::json describe() const override { return state_.path(); }
+  nlohmann::json describe() const override {
+    return state_.path() + std::string(state_.deleted() ? deleted_mark : "");
+  }
 
  private:
   static Status collect_root(CollectContext& context) {
@@ -99,8 +110,9 @@ class WorkingDirectoryKind : public ResourceKind {
     state_.set_path(path);
     struct stat named {};
     if (directory.st_nlink == 0) {
-      context.blockers.add("working directory " + path, "it was deleted",
-                           "let the program change to another directory");
+      state_.set_deleted(true);
+      state_.set_mode(directory.st_mode & 07777u);
+      if (path.ends_with(deleted_mark)) state_.set_path(path.substr(0, path.size() - deleted_mark.size()));
     } else if (stat(path.c_str(), &named) != 0) {
       const int error = errno;
       context.blockers.add(
@@ -112,6 +124,23 @@ class WorkingDirectoryKind : public ResourceKind {
                            "run crs where the name leads to the same directory");
     }
     return ok();
+  }
+
+  // Where the old one was, else beside it, else where everyone may.
+  Status enter_deleted(NsPid pid) const {
+    const std::string name = ".crs-cwd-" + to_string(pid);
+    const std::string beside = std::filesystem::path(state_.path()).replace_filename(name);
+    for (const std::string& path : {state_.path(), beside, "/tmp/" + name}) {
+      if (mkdir(path.c_str(), 0700) != 0) continue;
+      const bool entered = chdir(path.c_str()) == 0;
+      const int error = errno;
+      if (rmdir(path.c_str()) != 0) return Error::from_errno(errno, "rmdir of " + path);
+      if (!entered) return Error::from_errno(error, "chdir to " + path);
+      if (chmod(".", state_.mode()) != 0)
+        return Error::from_errno(errno, "chmod of a deleted working directory");
+      return ok();
+    }
+    return Error::from_errno(errno, "mkdir in place of the deleted working directory " + state_.path());
   }
 
   // A restart without privilege mounts a /proc of its own.
