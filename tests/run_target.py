@@ -26,7 +26,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "support"))
 # pylint: disable=wrong-import-position
-from outside_view import differences, view  # noqa: E402
+from outside_view import differences, settled_view  # noqa: E402
 from processes import (SKIPPED, Account, Failure, Skip, become_subreaper, child_pids, end_descendants,  # noqa: E402
                        exists, is_alive, kill_and_wait, reap, reap_zombies, state_letter, status_field, wait_until)
 
@@ -206,7 +206,7 @@ class Run:
 
     def look(self):
         try:
-            return view(self.pid)
+            return settled_view(self.pid)
         except (FileNotFoundError, ProcessLookupError):
             raise Failure(f"the target (pid {self.pid}) is gone") from None
 
@@ -214,9 +214,9 @@ class Run:
         """Everything between READY and GO."""
         with open(self.path(f"READY.{number}"), encoding="ascii") as file:
             during = file.read().strip() == "during"
-        before = self.look()
         if during:
             time.sleep(float(self.wishes.get("settle", 0.15)))
+        before = self.look()
         if self.options.variant == "none":
             self.go(number)
             return

@@ -24,7 +24,7 @@ import tempfile
 import time
 import unittest
 
-from outside_view import differences, view
+from outside_view import differences, settled_view
 from processes import (SKIPPED, Account, Failure, Skip, become_subreaper, child_pids, end_descendants, exists, is_alive,
                        kill_and_wait, reap, state_letter, status_field, wait_until)
 
@@ -240,7 +240,7 @@ class Case(unittest.TestCase):
         wait_until(lambda: reap(pid) is not None or not exists(pid), seconds, f"the end of pid {pid}")
 
     def look(self, pid):
-        return view(pid)
+        return settled_view(pid)
 
     def assert_unharmed(self, pid, before=None, skip=()):
         """Not stopped, not traced, no zombie of ours among its children, and the same from outside as before."""
@@ -251,7 +251,7 @@ class Case(unittest.TestCase):
         for child in child_pids(pid):
             self.assertNotEqual(state_letter(child), "Z", f"pid {pid} was left a zombie, pid {child}")
         if before is not None:
-            found = differences(before, view(pid), skip)
+            found = differences(before, settled_view(pid), skip)
             self.assertEqual(found, [], "seen from outside the process has changed:\n" + "\n".join(found))
 
     def files_below(self, directory):

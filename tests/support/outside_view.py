@@ -7,6 +7,7 @@ the kernel merged them depends on history that nobody can see otherwise.
 """
 import os
 import re
+import time
 
 STATUS_FIELDS = ("Name", "Umask", "Uid", "Gid", "Groups", "Threads", "SigPnd", "ShdPnd", "SigBlk", "SigIgn", "SigCgt",
                  "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp", "Seccomp_filters",
@@ -120,10 +121,13 @@ def timers(pid):
 
 
 def children(pid):
-    found = []
+    found = 0
     for tid in os.listdir(f"/proc/{pid}/task"):
-        found += attempt(read, f"/proc/{pid}/task/{tid}/children").split()
-    return len(found)
+        try:
+            found += len(read(f"/proc/{pid}/task/{tid}/children").split())
+        except OSError:
+            pass  # it ended meanwhile
+    return found
 
 
 def view(pid):
@@ -150,6 +154,18 @@ def view(pid):
         "timers": timers(pid),
         "children": children(pid),
     }
+
+
+def settled_view(pid):
+    """The view once it holds still: a thread that is just being made has another signal mask than a moment later."""
+    last = view(pid)
+    for _ in range(20):
+        time.sleep(0.005)
+        now = view(pid)
+        if now == last:
+            break
+        last = now
+    return last
 
 
 def lines_of(part):
