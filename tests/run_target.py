@@ -150,7 +150,7 @@ class Run:
             raise Failure(f"the target (pid {self.pid}) did not survive the checkpoint")
         for tid in os.listdir(f"/proc/{self.pid}/task"):
             tracer = status_field(tid, "TracerPid")
-            if tracer != "0":
+            if tracer not in ("0", None):
                 raise Failure(f"after the checkpoint thread {tid} is still traced by {tracer}")
             wait_until(lambda t=tid: state_letter(t) not in ("T", "t"), 2, f"thread {tid} running after the checkpoint")
 

@@ -114,10 +114,14 @@ def is_alive(pid):
 
 
 def status_field(pid, field):
-    with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:
-        for line in file:
-            if line.startswith(field + ":"):
-                return line.split(":", 1)[1].strip()
+    """One field of /proc/PID/status; None if the process or thread is gone."""
+    try:
+        with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:
+            for line in file:
+                if line.startswith(field + ":"):
+                    return line.split(":", 1)[1].strip()
+    except (FileNotFoundError, ProcessLookupError):
+        pass
     return None
 
 

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// outside-view: skip maps smaps threads status
 #include <signal.h>
 
 #include "tests/target.h"
