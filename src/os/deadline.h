@@ -1,6 +1,7 @@
 // Deadline: one point in time over a whole operation, on the monotonic clock.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <optional>
 
@@ -20,9 +21,15 @@ class Deadline {
     return deadline;
   }
 
-  bool passed() const { return at_ && Clock::now() >= *at_; }
+  // It has also passed once `flag` is true: a cancelled operation ends the same way as one that took too
+  // long. The flag must outlive all copies.
+  void also_when(const std::atomic<bool>& flag) { cancelled_ = &flag; }
+  bool cancelled() const { return cancelled_ != nullptr && cancelled_->load(); }
+
+  bool passed() const { return cancelled() || (at_ && Clock::now() >= *at_); }
   // What is left, never negative; nullopt: without end.
   std::optional<std::chrono::nanoseconds> left() const {
+    if (cancelled()) return std::chrono::nanoseconds(0);
     if (!at_) return std::nullopt;
     auto rest = *at_ - Clock::now();
     return rest.count() > 0 ? std::chrono::duration_cast<std::chrono::nanoseconds>(rest)
@@ -33,6 +40,7 @@ class Deadline {
 
  private:
   std::optional<Clock::time_point> at_;
+  const std::atomic<bool>* cancelled_ = nullptr;
 };
 
 }  // namespace crs

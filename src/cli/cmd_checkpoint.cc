@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: Apache-2.0
+// crs checkpoint: saves a process.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <charconv>
+#include <filesystem>
+
+#include "cli/command.h"
+#include "cli/interrupt.h"
+#include "cli/options.h"
+#include "cli/progress.h"
+#include "cli/report.h"
+#include "os/proc.h"
+
+namespace crs {
+namespace {
+
+constexpr const char* help_text =
+    "The process is stopped for a moment, its state is captured, and it runs on while the rest is written.\n"
+    "Nothing is sent to it and it need not know. On any failure it runs on unharmed and nothing is left\n"
+    "behind. The last line of standard output is the snapshot's path.\n"
+    "\n"
+    "  crs checkpoint 4711                     into the store, as job COMMAND-4711\n"
+    "  crs checkpoint 4711 --job nightly       as the next generation of job nightly\n"
+    "  crs checkpoint 4711 -o /data/snapshot   into a directory of your own\n"
+    "  crs checkpoint 4711 --term              and end it, once the snapshot is safe on disk";
+
+// The generation's number is the name of the directory, of which the writer has only the hidden one so far:
+// ".000007.partial.PID" (store/snapshot.h).
+std::uint64_t generation_of(const store::SnapshotWriter& writer) {
+  const auto link = read_link("/proc/self/fd/" + std::to_string(writer.directory()));
+  if (!link) return 0;
+  const auto name = std::filesystem::path(*link).filename().string();
+  std::uint64_t number = 0;
+  if (name.size() > 1) std::from_chars(name.data() + 1, name.data() + name.size(), number);
+  return number;
+}
+
+class Checkpoint : public Command {
+ public:
+  void declare(CLI::App& app) override {
+    app.add_option("PID", pid_, "the process")->required();
+    app.add_option("--job", job_, "the job's name in the store (COMMAND-PID)");
+    app.add_option("--store", store_, "the store ($CRS_STORE, else ~/.local/state/crs)")->type_name("DIR");
+    app.add_option("-o,--output", output_, "make the snapshot at DIR, outside any store")->type_name("DIR");
+    auto* term = app.add_flag("--term", term_, "end the process once the snapshot is durable");
+    app.add_flag("--stop", stop_, "leave it stopped (SIGSTOP) once the snapshot is durable")->excludes(term);
+    app.add_option("--component", component_, "which checkpointer (`crs components` lists them)")
+        ->type_name("NAME");
+    app.add_option("--compress", codec_, "zstd, lz4 or none (zstd)");
+    app.add_option("--level", level_, "the compressor's own scale (1)")->check(CLI::Range(-50, 22));
+    app.add_option("--timeout", timeout_, "give up after this long: 30, 500ms, 5m")->type_name("TIME");
+    app.add_flag("--json", json_, "tell the result as JSON");
+    app.add_flag("-q,--quiet", quiet_, "no progress and no summary");
+    app.footer(help_text);
+  }
+
+  int run(const Invocation& invocation) override {
+    Report report("checkpoint " + pid_, json_);
+    report.set_quiet(quiet_);
+    InterruptGuard interrupt;
+    auto saved = work(invocation, report, interrupt);
+    if (!saved && interrupt.signal() != 0) {
+      saved.error().set_hint("the process runs on, and nothing was left behind");
+      report.fail(saved.error(), 128 + interrupt.signal());
+      return die_of(interrupt.signal());
+    }
+    if (!saved) return report.fail(saved.error());
+    return tell(report, *saved);
+  }
+
+ private:
+  Result<SavedProcess> work(const Invocation& invocation, const Report& report,
+                            const InterruptGuard& interrupt) {
+    CRS_TRY(auto deadline, parse_timeout(timeout_));
+    deadline.also_when(interrupt.flag());
+    CRS_TRY(const auto pid, parse_pid(pid_));
+    if (!output_.empty() && (!job_.empty() || !store_.empty())) {
+      return Error(Errc::usage,
+                   "-o makes a snapshot outside any store: it goes with neither --job nor --store");
+    }
+    if (!job_.empty() && !store::Store::valid_job_name(job_)) {
+      return Error(Errc::usage, "'" + job_ + "' is no name for a job")
+          .with_hint("letters, digits, '.', '_', '-' and '+', not starting with '.'");
+    }
+    store::PageFileOptions pages;
+    auto codec = store::parse_codec(codec_);
+    if (!codec) return std::move(codec.error().set_code(Errc::usage));
+    pages.codec = *codec;
+    pages.level = level_;
+    CRS_CHECK(check_pid(pid));
+    CRS_TRY(auto service, invocation.make_service());
+    CRS_TRY(const auto* component, service.choose(component_, {.pid = pid, .by_name = false}));
+
+    store::Manifest manifest;
+    manifest.job = job_;
+    CRS_TRY(auto writer, make_writer(pid, service, pages, manifest));
+    Progress progress(report, quiet_);
+    auto outcome = service.checkpoint(*component,
+                                      {.pid = pid,
+                                       .after = term_   ? AfterCheckpoint::terminate
+                                                : stop_ ? AfterCheckpoint::stop
+                                                        : AfterCheckpoint::run,
+                                       .deadline = deadline},
+                                      writer, std::move(manifest), progress);
+    auto notes = progress.finish();
+    if (const auto* error = outcome.error()) return *error;
+    SavedProcess saved = outcome.continued()->saved;
+    add_notes(report, saved, std::move(notes));
+    return saved;
+  }
+
+  Result<store::SnapshotWriter> make_writer(Pid pid, const Service& service,
+                                            const store::PageFileOptions& pages, store::Manifest& manifest) {
+    if (!output_.empty()) {
+      CRS_TRY(const auto path, absolute_path(output_));
+      return store::SnapshotWriter::create(path, pages);
+    }
+    if (manifest.job.empty()) {
+      auto proc = ProcDir::open(pid);
+      if (!proc) return std::move(proc).error();
+      CRS_TRY(const auto stat, proc->stat());
+      manifest.job = default_job_name(stat.comm, pid);
+    }
+    CRS_TRY(auto store, open_store(store_, service, true));
+    auto writer = store.begin(manifest.job, pages);
+    if (!writer) return std::move(writer).error();
+    manifest.generation = generation_of(*writer);
+    return writer;
+  }
+
+  // Notes come while it runs and in the report; each is shown once.
+  static void add_notes(const Report& report, SavedProcess& saved, std::vector<std::string> shown) {
+    for (auto& note : saved.notes) {
+      if (std::ranges::find(shown, note) != shown.end()) continue;
+      if (!report.json()) report.note(note);
+      shown.push_back(std::move(note));
+    }
+    saved.notes = std::move(shown);
+  }
+
+  int tell(const Report& report, const SavedProcess& saved) const {
+    if (report.json()) {
+      return report.answer({{"snapshot", saved.path},
+                            {"pid", std::stoi(pid_)},
+                            {"stop_ns", saved.stop.count()},
+                            {"total_ns", saved.total.count()},
+                            {"memory_bytes", saved.memory_bytes},
+                            {"stored_bytes", saved.stored_bytes},
+                            {"threads", saved.threads},
+                            {"restorable", saved.restorable},
+                            {"after", term_   ? "terminated"
+                                      : stop_ ? "stopped"
+                                              : "running"},
+                            {"notes", saved.notes}});
+    }
+    const char* after = term_ ? ", ended" : stop_ ? ", left stopped" : "";
+    report.say(
+        fmt::format("saved {}: {} ({} of memory), stood still {}, {} in all{}; restart: crs restart {}", pid_,
+                    format_bytes(saved.stored_bytes), format_bytes(saved.memory_bytes),
+                    format_span(saved.stop), format_span(saved.total), after, saved.path));
+    return report.print(saved.path + "\n");
+  }
+
+  std::string pid_, job_, store_, output_, component_, codec_ = "zstd", timeout_;
+  int level_ = 1;
+  bool term_ = false, stop_ = false, json_ = false, quiet_ = false;
+};
+
+}  // namespace
+
+extern constinit const CommandInfo command_cmd_checkpoint{
+    .name = "checkpoint",
+    .summary = "save a running process",
+    .position = 10,
+    .make = []() -> std::unique_ptr<Command> { return std::make_unique<Checkpoint>(); }};
+
+}  // namespace crs

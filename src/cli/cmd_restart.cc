@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+// crs restart: brings a saved process back.
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdio>
+
+#include "cli/command.h"
+#include "cli/interrupt.h"
+#include "cli/options.h"
+#include "cli/progress.h"
+#include "cli/report.h"
+#include "cli/stand_in.h"
+#include "os/file_io.h"
+
+namespace crs {
+namespace {
+
+constexpr const char* help_text =
+    "SNAPSHOT is a path, JOB (its latest) or JOB@N. In the foreground crs stands for the program: signals go "
+    "to\n"
+    "it, the terminal is its own, and its exit status is passed on; 125 says that it could not be brought "
+    "back.\n"
+    "\n"
+    "  crs restart python3-4711            the latest snapshot of that job\n"
+    "  crs restart nightly@3 --detach      in the background; prints the pid\n"
+    "  crs restart ./snapshot --pid same   with the old pid or not at all";
+
+constexpr int restart_failed = 125;
+
+// The number appears whole or not at all.
+Status write_pid_file(const std::string& path, Pid pid) {
+  const std::string hidden = path + ".new." + std::to_string(getpid());
+  auto file = open_file(hidden, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0644);
+  if (!file) return std::move(file).error();
+  auto written = write_all(file->get(), std::to_string(pid.v) + "\n", hidden);
+  if (written && std::rename(hidden.c_str(), path.c_str()) != 0) {
+    written = Error::from_errno(errno, "rename " + hidden + " to " + path, Errc::storage);
+  }
+  if (!written) unlink(hidden.c_str());
+  return written;
+}
+
+class Restart : public Command {
+ public:
+  void declare(CLI::App& app) override {
+    app.add_option("SNAPSHOT", snapshot_, "a path, JOB or JOB@N")->required();
+    app.add_flag("-d,--detach", detach_, "return when it runs, and print its pid");
+    app.add_option("--pidfile", pid_file_, "write the pid into FILE once it runs")->type_name("FILE");
+    app.add_option("--pid", pid_,
+                   "auto: the old pid if it is free; same: or fail; namespace: in one of its own")
+        ->check(CLI::IsMember({"auto", "same", "namespace"}));
+    app.add_option("--stdio", stdio_, "auto, inherit (ours), saved (its own), null")
+        ->check(CLI::IsMember({"auto", "inherit", "saved", "null"}));
+    app.add_option("--fd", fd_paths_, "its descriptor N becomes PATH (may be repeated)")
+        ->type_name("N=PATH")
+        ->expected(1)
+        ->take_all();
+    app.add_option("--files", files_, "files that grew since: rollback, keep, or refuse to restart")
+        ->check(CLI::IsMember({"rollback", "keep", "refuse"}));
+    app.add_flag("--allow-changed-files", allow_changed_, "though files that it reads have changed");
+    app.add_flag("--ignore-cpu", ignore_cpu_, "though this processor lacks features the program has seen");
+    app.add_option("--store", store_, "the store ($CRS_STORE, else ~/.local/state/crs)")->type_name("DIR");
+    app.add_option("--timeout", timeout_, "give up after this long: 30, 500ms, 5m")->type_name("TIME");
+    app.add_flag("--json", json_, "tell the result (with --detach) and errors as JSON");
+    app.add_flag("-q,--quiet", quiet_, "no progress");
+    app.footer(help_text);
+  }
+
+  int run(const Invocation& invocation) override {
+    Report report("restart " + snapshot_, json_);
+    report.set_quiet(quiet_);
+    std::optional<StandIn> stand_in;
+    if (!detach_) stand_in.emplace();
+    std::optional<InterruptGuard> interrupt(std::in_place);
+
+    auto info = work(invocation, report, *interrupt);
+    if (!info) {
+      if (const int earlier = interrupt->signal(); earlier != 0) {
+        report.fail(info.error(), 128 + earlier);
+        interrupt.reset();
+        return die_of(earlier);
+      }
+      // A malformed request is told from a program that ended with 2 by nobody, but it is what every command
+      // answers.
+      const bool usage = info.error().code() == Errc::usage;
+      return report.fail(info.error(), detach_ || usage ? 0 : restart_failed);
+    }
+    if (!pid_file_.empty()) {
+      if (auto written = write_pid_file(pid_file_, info->pid); !written) {
+        // It runs: that is worth more than its pid file.
+        report.note("the program runs as pid " + std::to_string(info->pid.v) +
+                    ", but: " + written.error().to_string());
+      }
+    }
+    if (detach_) return tell(report, *info);
+    return stand_in->stand_for(*info, *interrupt);
+  }
+
+ private:
+  Result<RestartInfo> work(const Invocation& invocation, const Report& report,
+                           const InterruptGuard& interrupt) {
+    RestartRequest request;
+    CRS_TRY(request.deadline, parse_timeout(timeout_));
+    request.deadline.also_when(interrupt.flag());
+    request.pid = pid_ == "same"        ? PidChoice::same
+                  : pid_ == "namespace" ? PidChoice::pid_namespace
+                                        : PidChoice::automatic;
+    request.files = files_ == "keep"     ? ChangedOutput::keep
+                    : files_ == "refuse" ? ChangedOutput::refuse
+                                         : ChangedOutput::rollback;
+    request.stdio = stdio_ == "inherit" ? Stdio::inherit
+                    : stdio_ == "saved" ? Stdio::saved
+                    : stdio_ == "null"  ? Stdio::null
+                                        : Stdio::automatic;
+    for (const auto& text : fd_paths_) {
+      CRS_TRY(auto fd_path, parse_fd_path(text));
+      if (!request.fd_paths.insert(std::move(fd_path)).second) {
+        return Error(Errc::usage, "--fd names descriptor " + text.substr(0, text.find('=')) + " twice");
+      }
+    }
+    request.allow_changed_files = allow_changed_;
+    request.ignore_cpu = ignore_cpu_;
+    request.parent_waits = !detach_;
+
+    CRS_TRY(auto service, invocation.make_service());
+    CRS_TRY(const auto path, find_snapshot(snapshot_, store_, service));
+    CRS_TRY(const auto snapshot, store::SnapshotReader::open(path));
+    Progress progress(report, quiet_);
+    auto outcome = service.restart(snapshot, request, progress);
+    auto notes = progress.finish();
+    if (const auto* error = outcome.error()) return *error;
+    RestartInfo info = outcome.restarted()->info;
+    for (auto& note : info.notes) {
+      if (std::ranges::find(notes, note) != notes.end()) continue;
+      if (!report.json()) report.note(note);
+      notes.push_back(std::move(note));
+    }
+    info.notes = std::move(notes);
+    return info;
+  }
+
+  static int tell(const Report& report, const RestartInfo& info) {
+    if (!report.json()) return report.print(std::to_string(info.pid.v) + "\n");
+    return report.answer({{"pid", info.pid.v},
+                          {"child", info.child.v},
+                          {"own_pid", info.ns_pid.v},
+                          {"in_namespace", info.in_namespace},
+                          {"stopped", info.stopped},
+                          {"total_ns", info.total.count()},
+                          {"notes", info.notes}});
+  }
+
+  std::string snapshot_, pid_file_, pid_ = "auto", stdio_ = "auto", files_ = "rollback", store_, timeout_;
+  std::vector<std::string> fd_paths_;
+  bool detach_ = false, allow_changed_ = false, ignore_cpu_ = false, json_ = false, quiet_ = false;
+};
+
+}  // namespace
+
+extern constinit const CommandInfo command_cmd_restart{
+    .name = "restart",
+    .summary = "bring a saved process back",
+    .position = 20,
+    .make = []() -> std::unique_ptr<Command> { return std::make_unique<Restart>(); }};
+
+}  // namespace crs

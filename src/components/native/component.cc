@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+// native: our own user-space engine for Linux. The bridge between the service's words and the engine's.
+//
+// What this file knows
+//   Which of the engine's options each request means, and what this machine must have for the engine to work
+//   at all.
+// What it leaves to others
+//   Whether one given process can be saved: the engine's refusals are exact, a guess here could only be
+//   worse.
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "engine/engine.h"
+#include "os/file_io.h"
+#include "os/proc.h"
+#include "service/component.h"
+
+namespace crs {
+namespace {
+
+// Engine events as the observer's.
+class Relay : public Events {
+ public:
+  explicit Relay(Observer& observer) : observer_(observer) {}
+  void phase(std::string_view name) override { observer_.phase(name); }
+  void progress(std::uint64_t done, std::uint64_t total) override { observer_.progress(done, total); }
+  void note(std::string_view text) override { observer_.note(text); }
+
+ private:
+  Observer& observer_;
+};
+
+AfterCapture to_engine(AfterCheckpoint after) {
+  switch (after) {
+    case AfterCheckpoint::run: return AfterCapture::run;
+    case AfterCheckpoint::terminate: return AfterCapture::terminate;
+    case AfterCheckpoint::stop: return AfterCapture::stop;
+  }
+  return AfterCapture::run;
+}
+
+RestartOptions to_engine(const RestartRequest& request, unsigned workers) {
+  RestartOptions options;
+  switch (request.pid) {
+    case PidChoice::automatic: options.pid = PidMode::automatic; break;
+    case PidChoice::same: options.pid = PidMode::same; break;
+    case PidChoice::pid_namespace: options.pid = PidMode::pid_namespace; break;
+  }
+  switch (request.files) {
+    case ChangedOutput::rollback: options.restore.files = FilesPolicy::rollback; break;
+    case ChangedOutput::keep: options.restore.files = FilesPolicy::keep; break;
+    case ChangedOutput::refuse: options.restore.files = FilesPolicy::refuse; break;
+  }
+  switch (request.stdio) {
+    case Stdio::automatic: options.restore.stdio = StdioMode::automatic; break;
+    case Stdio::inherit: options.restore.stdio = StdioMode::inherit; break;
+    case Stdio::saved: options.restore.stdio = StdioMode::saved; break;
+    case Stdio::null: options.restore.stdio = StdioMode::null; break;
+  }
+  options.restore.fd_paths = request.fd_paths;
+  options.restore.allow_changed_files = request.allow_changed_files;
+  options.restore.ignore_cpu_features = request.ignore_cpu;
+  options.restore.parent_waits = request.parent_waits;
+  options.deadline = request.deadline;
+  options.workers = workers;
+  return options;
+}
+
+// CAP_CHECKPOINT_RESTORE (40) or CAP_SYS_ADMIN (21), from our own effective set.
+bool may_choose_pids() {
+  const auto proc = ProcDir::open(Pid(getpid()));
+  if (!proc) return false;
+  const auto status = proc->status();
+  if (!status) return false;
+  const auto effective = status->number("CapEff", 16).value_or(0);
+  return (effective & (1ull << 40 | 1ull << 21)) != 0;
+}
+
+// Whether an ordinary user may make user namespaces; the sysctls differ between distributions, absent means
+// yes.
+std::optional<std::string> why_no_user_namespaces() {
+  struct Switch {
+    const char* path;
+    const char* off;
+  };
+  for (const auto& [path, off] : {Switch{"/proc/sys/user/max_user_namespaces", "0"},
+                                  Switch{"/proc/sys/kernel/unprivileged_userns_clone", "0"},
+                                  Switch{"/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1"}}) {
+    const auto text = read_file(path, 64);
+    if (text && text->substr(0, text->find('\n')) == off) return std::string(path) + " is " + off;
+  }
+  return std::nullopt;
+}
+
+class Native : public Component {
+ public:
+  explicit Native(unsigned workers) : engine_(builtin_kinds()), workers_(workers) {}
+
+  CapabilityReport query(const Target&) const override {
+    CapabilityReport report;
+    utsname system{};
+    if (uname(&system) != 0 || std::strcmp(system.machine, "x86_64") != 0) {
+      report.reason = "it works on x86_64 only, and this is " + std::string(system.machine);
+      return report;
+    }
+    const OwnedFd self(static_cast<int>(syscall(SYS_pidfd_open, getpid(), 0)));
+    if (!self) {
+      report.reason = "pidfd_open(2) fails: " + std::string(std::strerror(errno));
+      return report;
+    }
+    if (!ProcDir::open(Pid(getpid()))) {
+      report.reason = "/proc is not mounted or does not show this process";
+      return report;
+    }
+    report.can_serve = true;
+    const auto yama = read_file("/proc/sys/kernel/yama/ptrace_scope", 64);
+    const bool root = may_choose_pids();
+    const bool open_to_users = !yama || yama->starts_with("0");
+    report.capabilities.push_back({"saves other programs of this user", open_to_users || geteuid() == 0,
+                                   open_to_users || geteuid() == 0
+                                       ? "ptrace(2) is permitted"
+                                       : "/proc/sys/kernel/yama/ptrace_scope forbids it"});
+    report.capabilities.push_back({"restores the old pid", root,
+                                   root ? "clone3(2) with chosen ids is permitted"
+                                        : "needs CAP_CHECKPOINT_RESTORE; else only inside a pid namespace"});
+    const auto no_namespaces = root ? std::nullopt : why_no_user_namespaces();
+    report.capabilities.push_back(
+        {"restores in a pid namespace", !no_namespaces, no_namespaces.value_or("namespaces are permitted")});
+    return report;
+  }
+
+  Result<SavedProcess> checkpoint(const CheckpointRequest& request, store::SnapshotWriter& writer,
+                                  store::Manifest manifest, Observer& observer) const override {
+    Relay relay(observer);
+    CheckpointOptions options;
+    options.after = to_engine(request.after);
+    options.deadline = request.deadline;
+    options.workers = workers_;
+    CRS_TRY(auto report, engine_.checkpoint(request.pid, writer, std::move(manifest), options, relay));
+    return SavedProcess{.path = std::move(report.path),
+                        .stop = report.stop,
+                        .total = report.total,
+                        .memory_bytes = report.memory_bytes,
+                        .stored_bytes = report.stored_bytes,
+                        .threads = report.threads,
+                        .restorable = true,
+                        .notes = std::move(report.notes)};
+  }
+
+  Result<Outlook> examine(Pid pid, Deadline deadline) const override {
+    CRS_TRY(auto report, engine_.examine(pid, deadline));
+    Outlook outlook;
+    for (const auto& blocker : report.blockers.list()) {
+      outlook.obstacles.push_back({blocker.object, blocker.reason, blocker.remedy});
+    }
+    outlook.notes = report.blockers.notes();
+    outlook.threads = report.threads;
+    outlook.mappings = report.mappings;
+    outlook.descriptors = report.descriptors;
+    outlook.memory_bytes = report.memory_bytes;
+    outlook.stop = report.stop;
+    outlook.command = std::move(report.command);
+    return outlook;
+  }
+
+  Result<RestartInfo> restart(const store::SnapshotReader& snapshot, const RestartRequest& request,
+                              Observer& observer) const override {
+    Relay relay(observer);
+    CRS_TRY(auto process, engine_.restart(snapshot, to_engine(request, workers_), relay));
+    return RestartInfo{.pid = process.pid,
+                       .child = process.child,
+                       .ns_pid = process.ns_pid,
+                       .in_namespace = process.in_namespace,
+                       .leads_group = process.leads_group,
+                       .stopped = process.stopped,
+                       .total = process.total,
+                       .notes = std::move(process.notes)};
+  }
+
+  Result<nlohmann::json> inspect(const store::SnapshotReader& snapshot) const override {
+    return engine_.inspect(snapshot);
+  }
+
+ private:
+  Engine engine_;
+  unsigned workers_;
+};
+
+constexpr ParameterInfo native_parameters[] = {
+    {.name = "workers",
+     .type = ParameterType::integer,
+     .default_value = "0",
+     .help = "threads that read and write memory; 0: as many as suit the machine",
+     .minimum = 0,
+     .maximum = 256},
+};
+
+}  // namespace
+
+extern constinit const ComponentInfo component_native{
+    .name = "native",
+    .version = "0.1.0",
+    .priority = 50,
+    .summary = "saves and restores any multi-threaded program from outside, with its pid",
+    .parameters = native_parameters,
+    .make = [](const ParameterView& values) -> std::unique_ptr<Component> {
+      return std::make_unique<Native>(static_cast<unsigned>(values.integer("workers")));
+    }};
+
+}  // namespace crs

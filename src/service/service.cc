@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "service/service.h"
+
+#include <cstdlib>
+
+#include "os/file_io.h"
+
+namespace crs {
+
+namespace {
+
+constexpr ParameterInfo service_parameters[] = {
+    {.name = "components",
+     .type = ParameterType::text,
+     .default_value = "",
+     .help = "which components may serve: 'a,b' only these, '^a,b' all but these, empty all"},
+    {.name = "store",
+     .type = ParameterType::text,
+     .default_value = "",
+     .help = "the store to use when neither --store nor CRS_STORE names one"},
+};
+
+// Every component has these two; their defaults are its own.
+struct CommonParameters {
+  std::string priority;
+  std::string verbosity;
+};
+
+}  // namespace
+
+std::vector<std::string> default_config_files() {
+  std::vector<std::string> files{"/etc/crs/config"};
+  const char* config_home = std::getenv("XDG_CONFIG_HOME");
+  const char* home = std::getenv("HOME");
+  if (config_home != nullptr && config_home[0] == '/') {
+    files.push_back(std::string(config_home) + "/crs/config");
+  } else if (home != nullptr && home[0] == '/') {
+    files.push_back(std::string(home) + "/.config/crs/config");
+  }
+  return files;
+}
+
+Result<Service> Service::create(std::span<const ComponentInfo* const> components, const Settings& settings) {
+  Service service;
+  auto& parameters = *service.parameters_;
+  parameters.declare("service", service_parameters);
+  for (const ComponentInfo* info : components) {
+    const std::string priority = std::to_string(info->priority);
+    const std::string verbosity = std::to_string(info->verbosity);
+    const ParameterInfo common[] = {
+        {.name = "priority",
+         .type = ParameterType::integer,
+         .default_value = priority.c_str(),
+         .help = "the highest one that can serve is chosen",
+         .minimum = -1000,
+         .maximum = 1000},
+        {.name = "verbose",
+         .type = ParameterType::integer,
+         .default_value = verbosity.c_str(),
+         .help = "how much it tells: 0 warnings, 1 phases as well",
+         .minimum = 0,
+         .maximum = 1},
+    };
+    parameters.declare(info->name, common);
+    parameters.declare(info->name, info->parameters);
+  }
+  for (const auto& file : settings.config_files) {
+    auto text = read_file(file, 1u << 20);
+    if (!text) {
+      if (text.error().code() == Errc::not_found) continue;
+      return std::move(text).error();
+    }
+    CRS_CHECK(parameters.load_config(*text, file));
+  }
+  CRS_CHECK(parameters.load_environment(settings.environment));
+  for (const auto& assignment : settings.assignments) CRS_CHECK(parameters.set_from_command_line(assignment));
+
+  for (const ComponentInfo* info : components) {
+    const auto view = parameters.view(info->name);
+    service.components_.push_back({.info = info,
+                                   .priority = static_cast<int>(view.integer("priority")),
+                                   .component = info->make(view)});
+  }
+  const auto& wanted = parameters.view("service").text("components");
+  auto filter = ComponentFilter::parse(wanted, service.components_);
+  if (!filter) return std::move(filter).error().with_context("parameter service.components");
+  service.filter_ = std::move(*filter);
+  return service;
+}
+
+Result<const LoadedComponent*> Service::choose(std::string_view name, const Target& target) const {
+  if (!name.empty()) return select_by_name(components_, filter_, name, target);
+  const auto selection = explain(target);
+  if (selection.chosen != nullptr) return selection.chosen;
+  std::string why = "no component can serve:";
+  for (const auto& candidate : selection.candidates) {
+    why.append("\n").append(candidate.loaded->info->name).append(": ").append(candidate.verdict);
+  }
+  return Error(Errc::unsupported, why).with_hint("`crs components` tells more");
+}
+
+Result<const LoadedComponent*> Service::maker_of(const store::Manifest& manifest) const {
+  for (const auto& loaded : components_) {
+    if (loaded.info->name == manifest.component) {
+      return select_by_name(components_, filter_, manifest.component, {.pid = {}, .by_name = true});
+    }
+  }
+  return Error(Errc::unsupported, "the snapshot was made by component '" + manifest.component +
+                                      "', which this crs does not have");
+}
+
+Outcome Service::checkpoint(const LoadedComponent& component, const CheckpointRequest& request,
+                            store::SnapshotWriter& writer, store::Manifest manifest, Observer& observer) {
+  if (auto entered = states_->enter(State::checkpoint); !entered) return std::move(entered).error();
+  manifest.component = component.info->name;
+  auto saved = component.component->checkpoint(request, writer, std::move(manifest), observer);
+  if (!saved) {
+    states_->fail();
+    (void)states_->enter(State::running);  // legal from ERROR: the process goes on
+    return std::move(saved).error();
+  }
+  Continued continued{std::move(*saved), request.after};
+  const bool ends = request.after == AfterCheckpoint::terminate;
+  if (auto entered = states_->enter(ends ? State::term : State::continue_); !entered)
+    return std::move(entered).error();
+  if (auto entered = states_->enter(ends ? State::none : State::running); !entered)
+    return std::move(entered).error();
+  return continued;
+}
+
+Outcome Service::restart(const store::SnapshotReader& snapshot, const RestartRequest& request,
+                         Observer& observer) {
+  auto maker = maker_of(snapshot.manifest());
+  if (!maker) return std::move(maker).error();
+  if (auto entered = states_->enter(State::restart); !entered) return std::move(entered).error();
+  auto info = (*maker)->component->restart(snapshot, request, observer);
+  if (!info) {
+    states_->fail();
+    (void)states_->enter(State::none);  // legal from ERROR
+    return std::move(info).error();
+  }
+  if (auto entered = states_->enter(State::running); !entered) return std::move(entered).error();
+  return Restarted{std::move(*info)};
+}
+
+}  // namespace crs

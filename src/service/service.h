@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+// Service: the framework around the checkpointers: parameters, selection, states, one outcome per operation.
+//
+// What this file knows
+//   The sequence of an operation: choose a component, change state, let the component work, change state,
+//   answer. A snapshot is restarted by the component that made it, never by another one. Several services may
+//   exist in one program; each is used by one thread at a time.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "os/result.h"
+#include "service/component.h"
+#include "service/outcome.h"
+#include "service/parameters.h"
+#include "service/selection.h"
+#include "service/states.h"
+
+namespace crs {
+
+// Where settings come from. Made by main(), so that a test can use others.
+struct Settings {
+  std::vector<std::string> assignments;      // --param OWNER.NAME=VALUE
+  const char* const* environment = nullptr;  // environ(7)
+  std::vector<std::string> config_files;     // the more general first; a missing one is passed over
+};
+
+// The config files of this user: /etc/crs/config, then $XDG_CONFIG_HOME/crs/config or ~/.config/crs/config.
+std::vector<std::string> default_config_files();
+
+class Service {
+ public:
+  // errors: usage (an unknown parameter or a wrong value, wherever it was set).
+  static Result<Service> create(std::span<const ComponentInfo* const> components, const Settings& settings);
+
+  const Parameters& parameters() const { return *parameters_; }
+  const std::vector<LoadedComponent>& components() const { return components_; }
+  const StateMachine& states() const { return *states_; }
+
+  // What would be chosen, and why.
+  Selection explain(const Target& target) const { return select(components_, filter_, target); }
+  // The component for a new checkpoint: the one called `name`, or if that is empty the best one.
+  // errors: usage, unsupported with everybody's reason.
+  Result<const LoadedComponent*> choose(std::string_view name, const Target& target) const;
+  // The component that made the snapshot. errors: unsupported.
+  Result<const LoadedComponent*> maker_of(const store::Manifest& manifest) const;
+
+  // `manifest` comes with job and generation.
+  Outcome checkpoint(const LoadedComponent& component, const CheckpointRequest& request,
+                     store::SnapshotWriter& writer, store::Manifest manifest, Observer& observer);
+  Outcome restart(const store::SnapshotReader& snapshot, const RestartRequest& request, Observer& observer);
+
+ private:
+  Service() = default;
+  std::unique_ptr<Parameters> parameters_ = std::make_unique<Parameters>();
+  std::vector<LoadedComponent> components_;
+  ComponentFilter filter_;
+  std::unique_ptr<StateMachine> states_ = std::make_unique<StateMachine>();
+};
+
+}  // namespace crs
