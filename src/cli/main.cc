@@ -8,26 +8,16 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include <CLI/CLI.hpp>
-#include <algorithm>
 #include <cstdio>
+#include <cstring>
 #include <exception>
-#include <memory>
 #include <new>
 #include <string>
-#include <vector>
 
-#include "cli/command.h"
 #include "cli/help.h"
-#include "service/parameters.h"
+#include "cli/report.h"
 
 namespace {
-
-struct Entry {
-  const crs::CommandInfo* info;
-  std::unique_ptr<crs::Command> command;
-  CLI::App* app;
-};
 
 bool open_standard_descriptors() {
   for (int fd = 0; fd <= 2; ++fd) {
@@ -37,63 +27,38 @@ bool open_standard_descriptors() {
   return true;
 }
 
-int usage_error(const std::string& action, const std::string& message, const std::string& hint) {
-  std::fprintf(stderr, "crs: %s%s\nhint: %s\n", action.c_str(), message.c_str(), hint.c_str());
-  return 2;
+bool wants_json(int argc, char** argv) {
+  for (int i = 1; i < argc; ++i) {
+    if (std::strcmp(argv[i], "--json") == 0) return true;
+  }
+  return false;
 }
 
 int run(int argc, char** argv) {
-  CLI::App app(crs::program_summary(), "crs");
-  app.set_help_flag("-h,--help", "print this help");
-  app.set_version_flag("-V,--version", crs::version_text());
-  app.footer(crs::program_footer());
-  app.require_subcommand(0, 1);
   crs::Invocation invocation{.assignments = {}, .environment = environ};
-
-  std::vector<Entry> entries;
-  for (const auto* info : crs::sorted_commands()) {
-    Entry entry{.info = info, .command = info->make(), .app = app.add_subcommand(info->name, info->summary)};
-    entry.app->set_help_flag("-h,--help", "print this help");
-    entry.app
-        ->add_option("--param", invocation.assignments,
-                     "set a parameter for this run (`crs params` lists them)")
-        ->type_name("OWNER.NAME=VALUE")
-        ->expected(1)
-        ->take_all();
-    entry.command->declare(*entry.app);
-    entries.push_back(std::move(entry));
-  }
-
+  crs::CommandLine line(invocation);
+  const auto usage_error = [&](const std::string& action, std::string message, std::string hint) {
+    const crs::Report report(action, wants_json(argc, argv));
+    return report.fail(crs::Error(crs::Errc::usage, std::move(message)).with_hint(std::move(hint)));
+  };
   if (argc < 2) {
-    std::fprintf(stderr, "%s", app.help().c_str());
+    std::fprintf(stderr, "%s", line.app().help().c_str());
     return 2;
   }
-  if (argv[1][0] != '-') {
-    const std::string name = argv[1];
-    std::vector<std::string> names;
-    for (const auto& entry : entries) names.emplace_back(entry.info->name);
-    if (std::ranges::find(names, name) == names.end()) {
-      const auto near = crs::nearest_name(name, names);
-      return usage_error("", "there is no command '" + name + "'",
-                         (near ? "did you mean " + *near + "? " : "") + "`crs help` lists all");
-    }
+  if (argv[1][0] != '-' && line.find(argv[1]) == nullptr) {
+    return usage_error("", "there is no command '" + std::string(argv[1]) + "'", line.hint_for(argv[1]));
   }
+  const auto* entry = line.find(argv[1]);
   try {
-    app.parse(argc, argv);
+    line.app().parse(argc, argv);
   } catch (const CLI::Success& success) {  // --help, --version
-    return app.exit(success);
+    return line.app().exit(success);
   } catch (const CLI::ParseError& error) {
-    for (const auto& entry : entries) {
-      if (entry.app->parsed()) {
-        return usage_error(std::string(entry.info->name) + ": ", error.what(),
-                           "`crs help " + std::string(entry.info->name) + "` tells how it is used");
-      }
-    }
-    return usage_error("", error.what(), "`crs help` tells how it is used");
+    const std::string name = entry != nullptr ? entry->info->name : "";
+    return usage_error(name, error.what(),
+                       "`crs help" + (name.empty() ? "" : " " + name) + "` tells how it is used");
   }
-  for (const auto& entry : entries) {
-    if (entry.app->parsed()) return entry.command->run(invocation);
-  }
+  if (entry != nullptr) return entry->command->run(invocation);
   return usage_error("", "no command was given", "`crs help` lists all");
 }
 

@@ -159,7 +159,7 @@ struct ComponentInfo {
   int priority = 0;   // highest wins; ties by name. Parameter <name>.priority overrides it
   int verbosity = 0;  // parameter <name>.verbose overrides it
   const char* summary = "";
-  std::span<const ParameterInfo> parameters;  // besides priority and verbose, which every component has
+  std::span<const ParameterInfo> parameters = {};  // besides priority and verbose, which every component has
   std::unique_ptr<Component> (*make)(const ParameterView& values) = nullptr;
 };
 

@@ -1,0 +1,305 @@
+// SPDX-License-Identifier: Apache-2.0
+// none: the checkpointer that saves nothing. A restart starts the program anew.
+//
+// What this file knows
+//   It keeps how the program was started (executable, argument vector, working directory, environment), as
+//   bytes, and starts it by execve(2): no shell ever sees any of it. It serves only whoever asks for it by
+//   name: a checkpoint without state that was not asked for would be a lie. It says so once for each
+//   checkpoint. environ and cmdline of /proc show the memory of the process: a program that overwrote it
+//   (setproctitle) has other ones than it was started with.
+//
+// Kernel interfaces: proc(5), pidfd_send_signal(2), execve(2).
+#include <fcntl.h>
+#include <sys/syscall.h>
+#include <sys/utsname.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+
+#include "components/none/launch.pb.h"
+#include "os/file_io.h"
+#include "os/proc.h"
+#include "service/component.h"
+
+namespace crs {
+namespace {
+
+constexpr const char* section_name = "none";
+
+std::vector<std::string> split_at_nul(const std::string& text) {
+  std::vector<std::string> parts;
+  for (std::size_t at = 0; at < text.size();) {
+    const auto end = std::min(text.find('\0', at), text.size());
+    parts.push_back(text.substr(at, end - at));
+    at = end + 1;
+  }
+  return parts;
+}
+
+Error with_pid(Error error) {
+  if (error.code() == Errc::permission) error.set_hint("the process belongs to somebody else");
+  return error;
+}
+
+struct Process {
+  OwnedFd pidfd;
+  none::Launch launch;
+  ProcStat stat;
+  std::uint32_t uid = 0;
+  std::uint64_t threads = 0;
+};
+
+Result<Process> collect(Pid pid) {
+  Process process;
+  process.pidfd = OwnedFd(static_cast<int>(syscall(SYS_pidfd_open, pid.v, 0)));
+  if (!process.pidfd) {
+    if (errno == ESRCH) return Error(Errc::not_found, "there is no process " + std::to_string(pid.v));
+    return Error::from_errno(errno, "pidfd_open");
+  }
+  CRS_TRY(const auto proc, ProcDir::open(pid));
+  CRS_TRY(process.stat, proc.stat());
+  if (process.stat.state == 'Z') return Error(Errc::refused, "the process has ended already (a zombie)");
+  CRS_TRY(const auto status, proc.status());
+  if (const auto uids = status.numbers("Uid"); !uids.empty())
+    process.uid = static_cast<std::uint32_t>(uids[0]);
+  process.threads = status.number("Threads").value_or(1);
+  auto executable = proc.read_link("exe");
+  if (!executable) return with_pid(std::move(executable).error());
+  auto directory = proc.read_link("cwd");
+  if (!directory) return with_pid(std::move(directory).error());
+  auto environment = proc.read("environ");
+  if (!environment) return with_pid(std::move(environment).error());
+  CRS_TRY(const auto arguments, proc.read("cmdline"));
+  process.launch.set_executable(*executable);
+  process.launch.set_directory(*directory);
+  for (auto& argument : split_at_nul(arguments)) process.launch.add_arguments(std::move(argument));
+  for (auto& variable : split_at_nul(*environment)) process.launch.add_environment(std::move(variable));
+  if (process.launch.arguments().empty())
+    return Error(Errc::refused, "the process has no arguments to start it by");
+  return process;
+}
+
+std::string first_line_of(const std::string& path) {
+  auto text = read_file(path, 4096);
+  return text ? text->substr(0, text->find('\n')) : "";
+}
+
+void describe(const Process& process, Pid pid, store::Manifest& manifest) {
+  utsname system{};
+  uname(&system);  // cannot fail with a good pointer
+  manifest.crs_version = CRS_VERSION;
+  manifest.created_ns = std::chrono::duration_cast<std::chrono::nanoseconds>(
+                            std::chrono::system_clock::now().time_since_epoch())
+                            .count();
+  manifest.host = system.nodename;
+  manifest.architecture = system.machine;
+  manifest.kernel = system.release;
+  manifest.boot_id = first_line_of("/proc/sys/kernel/random/boot_id");
+  manifest.pid = pid.v;
+  manifest.command = process.stat.comm;
+  manifest.executable = process.launch.executable();
+  manifest.arguments.assign(process.launch.arguments().begin(), process.launch.arguments().end());
+  manifest.uid = process.uid;
+  manifest.threads = process.threads;
+  manifest.component_data = {{"none", {{"restorable", false}}}};
+}
+
+// In the child: descriptors, directory, then the program. Only plain system calls; answers errno to the
+// parent.
+struct Start {
+  std::vector<char*> arguments;
+  std::vector<char*> environment;
+  const char* executable;
+  const char* directory;
+  const std::map<int, std::string>* fd_paths;
+  bool null_stdio;
+};
+
+[[noreturn]] void become(const Start& start, int answer_fd) {
+  sigset_t nothing;
+  sigemptyset(&nothing);
+  for (int number = 1; number < NSIG; ++number) signal(number, SIG_DFL);
+  sigprocmask(SIG_SETMASK, &nothing, nullptr);
+  auto put = [](const char* path, int fd) {
+    const int opened = open(path, O_RDWR | O_CREAT | O_NOCTTY, 0666);
+    const int file = opened >= 0 ? opened : open(path, O_RDONLY | O_NOCTTY);
+    if (file < 0) return false;
+    if (file == fd) return true;
+    const bool good = dup2(file, fd) == fd;
+    close(file);
+    return good;
+  };
+  bool good = true;
+  for (int fd = 0; fd <= 2 && start.null_stdio; ++fd) good = good && put("/dev/null", fd);
+  for (const auto& [fd, path] : *start.fd_paths) good = good && fd != answer_fd && put(path.c_str(), fd);
+  if (good && chdir(start.directory) == 0)
+    execve(start.executable, start.arguments.data(), start.environment.data());
+  const int number = errno;
+  [[maybe_unused]] const auto written = write(answer_fd, &number, sizeof number);
+  _exit(127);
+}
+
+Result<Pid> start_program(const none::Launch& launch, const RestartRequest& request) {
+  Start start{.arguments = {},
+              .environment = {},
+              .executable = launch.executable().c_str(),
+              .directory = launch.directory().c_str(),
+              .fd_paths = &request.fd_paths,
+              .null_stdio = request.stdio == Stdio::null};
+  for (const auto& text : launch.arguments()) start.arguments.push_back(const_cast<char*>(text.c_str()));
+  for (const auto& text : launch.environment()) start.environment.push_back(const_cast<char*>(text.c_str()));
+  start.arguments.push_back(nullptr);
+  start.environment.push_back(nullptr);
+
+  std::array<int, 2> ends{};
+  if (pipe2(ends.data(), O_CLOEXEC) != 0) return Error::from_errno(errno, "pipe2");
+  const OwnedFd read_end(ends[0]);
+  // High up, so that no --fd N names it.
+  OwnedFd write_end(fcntl(ends[1], F_DUPFD_CLOEXEC, 200));
+  close(ends[1]);
+  if (!write_end) return Error::from_errno(errno, "fcntl(F_DUPFD_CLOEXEC)");
+  const pid_t child = fork();
+  if (child < 0) return Error::from_errno(errno, "fork");
+  if (child == 0) become(start, write_end.get());
+  write_end.reset();
+
+  int number = 0;
+  ssize_t count = 0;
+  do {
+    count = read(read_end.get(), &number, sizeof number);
+  } while (count < 0 && errno == EINTR);
+  if (count == 0) return Pid(child);  // closed by execve(2)
+  waitpid(child, nullptr, 0);
+  return Error::from_errno(number, "start " + launch.executable() + " in " + launch.directory());
+}
+
+class None : public Component {
+ public:
+  explicit None(bool warn) : warn_(warn) {}
+
+  CapabilityReport query(const Target& target) const override {
+    CapabilityReport report;
+    report.can_serve = target.by_name;
+    if (!target.by_name) report.reason = "it saves no state, so it serves only when asked for by name";
+    report.capabilities.push_back({"saves the state", false, "a restart starts the program anew"});
+    return report;
+  }
+
+  Result<SavedProcess> checkpoint(const CheckpointRequest& request, store::SnapshotWriter& writer,
+                                  store::Manifest manifest, Observer& observer) const override {
+    const auto started = std::chrono::steady_clock::now();
+    CRS_TRY(const auto process, collect(request.pid));
+    CRS_CHECK(request.deadline.check("looking at the process"));
+    std::string bytes;
+    if (!process.launch.SerializeToString(&bytes)) return Error(Errc::bug, "cannot serialize section none");
+    CRS_CHECK(writer.add_section(section_name, std::move(bytes)));
+    describe(process, request.pid, manifest);
+    CRS_TRY(auto path, writer.commit(std::move(manifest)));
+    if (request.after != AfterCheckpoint::run) {
+      const int number = request.after == AfterCheckpoint::terminate ? SIGKILL : SIGSTOP;
+      if (syscall(SYS_pidfd_send_signal, process.pidfd.get(), number, nullptr, 0) != 0 && errno != ESRCH) {
+        return Error::from_errno(errno, "pidfd_send_signal");
+      }
+    }
+    SavedProcess saved;
+    saved.path = std::move(path);
+    saved.threads = process.threads;
+    saved.restorable = false;
+    saved.total = std::chrono::steady_clock::now() - started;
+    if (warn_) {
+      saved.notes.emplace_back(
+          "component none saves no state: a restart starts the program from its beginning");
+      observer.note(saved.notes.back());
+    }
+    return saved;
+  }
+
+  Result<Outlook> examine(Pid pid, Deadline) const override {
+    CRS_TRY(const auto process, collect(pid));
+    Outlook outlook;
+    outlook.threads = process.threads;
+    outlook.command = process.stat.comm;
+    outlook.notes.emplace_back(
+        "component none saves no state: a restart starts the program from its beginning");
+    return outlook;
+  }
+
+  Result<RestartInfo> restart(const store::SnapshotReader& snapshot, const RestartRequest& request,
+                              Observer& observer) const override {
+    const auto started = std::chrono::steady_clock::now();
+    CRS_TRY(const auto launch, load(snapshot));
+    if (request.pid != PidChoice::automatic) {
+      return Error(Errc::unsupported, "component none starts the program anew, under any pid")
+          .with_hint("--pid auto");
+    }
+    if (request.stdio == Stdio::saved) {
+      return Error(Errc::unsupported, "component none has no saved descriptors").with_hint("--stdio inherit");
+    }
+    CRS_TRY(const auto pid, start_program(launch, request));
+    RestartInfo info;
+    info.pid = pid;
+    info.child = pid;
+    info.ns_pid = NsPid(pid.v);
+    info.total = std::chrono::steady_clock::now() - started;
+    if (warn_) {
+      info.notes.emplace_back(
+          "the snapshot has no state (component none): the program starts from its beginning");
+      observer.note(info.notes.back());
+    }
+    return info;
+  }
+
+  Result<nlohmann::json> inspect(const store::SnapshotReader& snapshot) const override {
+    CRS_TRY(const auto launch, load(snapshot));
+    return nlohmann::json{
+        {section_name,
+         {{"executable", launch.executable()},
+          {"directory", launch.directory()},
+          {"arguments", std::vector<std::string>(launch.arguments().begin(), launch.arguments().end())},
+          {"environment_variables", launch.environment_size()}}}};
+  }
+
+ private:
+  static Result<none::Launch> load(const store::SnapshotReader& snapshot) {
+    CRS_TRY(const auto bytes, snapshot.section(section_name));
+    none::Launch launch;
+    if (!launch.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
+      return Error(Errc::bad_snapshot, "section none cannot be parsed");
+    }
+    auto has_nul = [](const std::string& text) { return text.find('\0') != std::string::npos; };
+    bool damaged = launch.arguments().empty() || !launch.executable().starts_with('/') ||
+                   !launch.directory().starts_with('/') || has_nul(launch.executable()) ||
+                   has_nul(launch.directory());
+    for (const auto& text : launch.arguments()) damaged = damaged || has_nul(text);
+    for (const auto& text : launch.environment()) damaged = damaged || has_nul(text);
+    if (damaged) return Error(Errc::bad_snapshot, "section none does not say how to start a program");
+    return launch;
+  }
+
+  bool warn_;
+};
+
+constexpr ParameterInfo none_parameters[] = {
+    {.name = "warn",
+     .type = ParameterType::boolean,
+     .default_value = "yes",
+     .help = "say at each checkpoint and restart that no state is saved"},
+};
+
+}  // namespace
+
+extern constinit const ComponentInfo component_none{
+    .name = "none",
+    .version = "0.1.0",
+    .priority = 0,
+    .summary = "saves no state; a restart starts the program anew (only when asked for by name)",
+    .parameters = none_parameters,
+    .make = [](const ParameterView& values) -> std::unique_ptr<Component> {
+      return std::make_unique<None>(values.boolean("warn"));
+    }};
+
+}  // namespace crs
