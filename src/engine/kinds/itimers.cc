@@ -5,6 +5,8 @@
 //   They belong to the process and can be asked and set only from inside. What is saved is the time that
 //   remains; the time between checkpoint and restart does not count. They are armed last, since they run from
 //   then on. A forked copy has none, so those that were not armed need nothing.
+//   A repeating ITIMER_REAL whose SIGALRM is still pending says "nothing remains" and starts again when the
+//   signal is taken: it is armed with a whole interval.
 //
 // Kernel interfaces: getitimer(2), setitimer(2).   Round trip: tests/targets/itimers_*.cc
 #include <sys/syscall.h>
@@ -43,10 +45,11 @@ class IntervalTimersKind : public ResourceKind {
   Status collect(CollectContext& context) override {
     for (std::size_t which = 0; which < names.size(); ++which) {
       const auto timer = context.answers.leader().value<itimerval>(answers_[which]);
-      if (to_us(timer.it_value) == 0) continue;
+      if (to_us(timer.it_value) == 0 && to_us(timer.it_interval) == 0) continue;
       auto& saved = *state_.add_timer();
       saved.set_which(static_cast<std::uint32_t>(which));
-      saved.set_remaining_us(to_us(timer.it_value));
+      const bool waits = which == ITIMER_REAL && to_us(timer.it_value) == 0;
+      saved.set_remaining_us(to_us(waits ? timer.it_interval : timer.it_value));
       saved.set_interval_us(to_us(timer.it_interval));
     }
     return ok();

@@ -325,7 +325,9 @@ class PosixTimersKind : public ResourceKind {
                            "it counts the CPU time of thread " + to_string(thread) + ", which has ended",
                            "delete the timer");
     }
-    saved.set_clock(cpu_clock(thread.v, low_bits));
+    // The leader will make it, so that "the thread that made it" is right only for the leader.
+    const bool own = counted.v == 0 && thread == threads.front().ns_tid;
+    saved.set_clock(cpu_clock(own ? 0 : thread.v, low_bits));
   }
 
   int gaps() const { return state_.timer(state_.timer_size() - 1).id() + 1 - state_.timer_size(); }
