@@ -46,7 +46,8 @@ struct PageFileOptions {
 struct PageFileSummary {
   std::uint64_t chunks = 0;
   std::uint64_t raw_bytes = 0;     // of all pages in it
-  std::uint64_t stored_bytes = 0;  // the file's length
+  std::uint64_t stored_bytes = 0;  // the file's length; after SnapshotWriter::commit, of all files
+  std::uint64_t index_bytes = 0;   // of the index, which the footer follows
 };
 
 class PageFileWriter {

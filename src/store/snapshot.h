@@ -33,7 +33,7 @@ class SnapshotWriter {
   ~SnapshotWriter();  // without commit: removes everything it made
 
   Status add_section(std::string_view name, std::string bytes);  // each name once; not thread-safe
-  PageFileWriter& pages();                                       // pages-0.bin, made on first use
+  PageFileWriter& pages();                                       // pages-0.bin
   int directory() const;                                         // borrowed; for a component's own files
   Status register_file(std::string_view name);  // a component's own file in directory(), listed by commit
 

@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "store/store.h"
+
+#include <fcntl.h>
+#include <pwd.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <cstdio>
+#include <cstdlib>
+#include <optional>
+
+#include "os/file_io.h"
+#include "store/directory.h"
+
+namespace crs::store {
+namespace {
+
+constexpr std::size_t longest_job = 200;
+
+std::optional<std::uint64_t> generation_number(std::string_view name) {
+  std::uint64_t number = 0;
+  const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), number);
+  if (name.size() < 6 || error != std::errc() || end != name.data() + name.size() || number == 0) return std::nullopt;
+  return number;
+}
+
+std::string generation_name(std::uint64_t number) {
+  char text[24];
+  std::snprintf(text, sizeof text, "%06llu", static_cast<unsigned long long>(number));
+  return text;
+}
+
+std::uint64_t bytes_in(const std::string& directory) {
+  std::uint64_t sum = 0;
+  const auto names = list_directory(directory);
+  if (!names) return 0;
+  for (const std::string& name : *names) {
+    struct stat status {};
+    if (lstat((directory + "/" + name).c_str(), &status) == 0) sum += static_cast<std::uint64_t>(status.st_size);
+  }
+  return sum;
+}
+
+std::string joined(const std::vector<std::string>& words) {
+  std::string text;
+  for (const std::string& word : words) text += (text.empty() ? "" : ", ") + word;
+  return text;
+}
+
+}  // namespace
+
+std::string Store::default_path() {
+  if (const char* path = std::getenv("CRS_STORE"); path != nullptr && *path != '\0') return path;
+  if (const char* path = std::getenv("XDG_STATE_HOME"); path != nullptr && *path == '/') return std::string(path) + "/crs";
+  const char* home = std::getenv("HOME");
+  if (home == nullptr || *home == '\0') {
+    const passwd* entry = getpwuid(geteuid());
+    home = entry != nullptr ? entry->pw_dir : "/";
+  }
+  return std::string(home) + "/.local/state/crs";
+}
+
+bool Store::valid_job_name(std::string_view name) {
+  if (name.empty() || name.size() > longest_job || name[0] == '.') return false;
+  return std::ranges::all_of(name, [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-' || c == '+';
+  });
+}
+
+Result<Store> Store::open(const std::string& path, bool create) {
+  CRS_TRY(std::string whole, absolute(path));
+  if (create) {
+    CRS_CHECK(make_directories(whole));
+  } else if (access(whole.c_str(), F_OK) != 0) {
+    return Error(Errc::not_found, "there is no store at " + whole).with_hint("crs checkpoint makes one; --store or CRS_STORE name another");
+  }
+  return Store(std::move(whole));
+}
+
+Result<std::vector<std::string>> Store::jobs() const {
+  CRS_TRY(const auto names, list_directory(path_));
+  std::vector<std::string> jobs;
+  for (const std::string& name : names) {
+    struct stat status {};
+    if (valid_job_name(name) && stat((path_ + "/" + name).c_str(), &status) == 0 && S_ISDIR(status.st_mode)) jobs.push_back(name);
+  }
+  return jobs;
+}
+
+Result<std::vector<Generation>> Store::generations(std::string_view job) const {
+  if (!valid_job_name(job)) return Error(Errc::usage, "'" + std::string(job) + "' is no name for a job");
+  const std::string directory = path_ + "/" + std::string(job);
+  auto names = list_directory(directory);
+  if (!names) {
+    if (names.error().error_number() != ENOENT) return std::move(names).error();
+    CRS_TRY(const auto known, jobs());
+    return Error(Errc::not_found, "there is no job '" + std::string(job) + "' in " + path_)
+        .with_hint(known.empty() ? "the store is empty" : "there are: " + joined(known));
+  }
+  std::vector<Generation> generations;
+  for (const std::string& name : *names) {
+    const auto number = generation_number(name);
+    if (!number) continue;
+    generations.push_back({std::string(job), *number, directory + "/" + name, bytes_in(directory + "/" + name)});
+  }
+  std::ranges::sort(generations, {}, &Generation::number);
+  return generations;
+}
+
+Result<SnapshotWriter> Store::begin(std::string_view job, const PageFileOptions& options) const {
+  if (!valid_job_name(job)) {
+    return Error(Errc::usage, "'" + std::string(job) + "' is no name for a job")
+        .with_hint("letters, digits, '.', '_', '-' and '+', not starting with '.'");
+  }
+  const std::string directory = path_ + "/" + std::string(job);
+  CRS_CHECK(make_directories(directory));
+  // Hidden directories count as well: another writer may be about to take their number.
+  CRS_TRY(const OwnedFd lock, open_file(directory + "/.lock", O_RDWR | O_CREAT | O_NOFOLLOW, 0600));
+  while (flock(lock.get(), LOCK_EX) != 0) {
+    if (errno != EINTR) return Error::from_errno(errno, "lock " + directory, Errc::storage);
+  }
+  CRS_TRY(const auto names, list_directory(directory));
+  std::uint64_t next = 1;
+  for (const std::string& name : names) {
+    std::string_view rest = name;
+    if (rest.starts_with(".")) {
+      rest.remove_prefix(1);
+      rest = rest.substr(0, rest.find('.'));
+      // A dead writer's place is given again.
+      const OwnedFd other(::open((directory + "/" + name).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+      if (!generation_number(rest) || !other) continue;
+      if (flock(other.get(), LOCK_EX | LOCK_NB) == 0) {
+        (void)remove_directory(directory + "/" + name);
+        continue;
+      }
+    }
+    if (const auto number = generation_number(rest)) next = std::max(next, *number + 1);
+  }
+  return SnapshotWriter::create(directory + "/" + generation_name(next), options);
+}
+
+Result<std::string> Store::resolve(std::string_view name) const {
+  const std::string given(name);
+  if (given.empty()) return Error(Errc::usage, "an empty name for a snapshot");
+  if (given.find('/') != std::string::npos || access((given + "/manifest.json").c_str(), F_OK) == 0) {
+    CRS_TRY(std::string path, absolute(given));
+    if (access(path.c_str(), F_OK) != 0) {
+      return Error(Errc::not_found, "there is no snapshot at " + path).with_hint("crs list shows what there is");
+    }
+    return path;
+  }
+  const std::size_t at = given.rfind('@');
+  const std::string job = given.substr(0, at);
+  CRS_TRY(const auto all, generations(job));
+  if (all.empty()) return Error(Errc::not_found, "job '" + job + "' has no snapshots in " + path_);
+  if (at == std::string::npos) return all.back().path;
+  std::uint64_t number = 0;
+  const std::string_view digits = std::string_view(given).substr(at + 1);
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), number);
+  if (error != std::errc() || end != digits.data() + digits.size()) {
+    return Error(Errc::usage, "'" + given + "': the part behind @ is no number");
+  }
+  const auto found = std::ranges::find(all, number, &Generation::number);
+  if (found == all.end()) {
+    std::vector<std::string> numbers;
+    for (const Generation& each : all) numbers.push_back(std::to_string(each.number));
+    return Error(Errc::not_found, "job '" + job + "' has no snapshot " + std::to_string(number) + " in " + path_)
+        .with_hint("it has: " + joined(numbers));
+  }
+  return found->path;
+}
+
+Status Store::remove(const Generation& generation) const {
+  const std::string hidden = parent_of(generation.path) + "/." + name_of(generation.path) + ".removed." + std::to_string(getpid());
+  if (rename(generation.path.c_str(), hidden.c_str()) != 0) {
+    return Error::from_errno(errno, "remove " + generation.path, errno == ENOENT ? Errc::not_found : Errc::storage);
+  }
+  return remove_directory(hidden);
+}
+
+}  // namespace crs::store
