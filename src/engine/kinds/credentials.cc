@@ -75,8 +75,8 @@ Result<state::ThreadCredentials> parse_credentials(const ProcFields& status) {
   return credentials;
 }
 
-template <class Field>
-bool equal(const Field& a, const Field& b) {
+template <class A, class B>
+bool equal(const A& a, const B& b) {
   return std::ranges::equal(a, b);
 }
 
@@ -143,6 +143,7 @@ class CredentialsKind : public ResourceKind {
     CRS_TRY(const ProcDir self, ProcDir::open(Pid(getpid())));
     CRS_TRY(const ProcFields status, self.status());
     CRS_TRY(const state::ThreadCredentials ours, parse_credentials(status));
+    groups_of_restart_.assign(ours.group().begin(), ours.group().end());
     CRS_TRY(const std::string users, self.read("uid_map"));
     CRS_TRY(const std::string groups, self.read("gid_map"));
     std::set<std::string> told;
@@ -237,8 +238,8 @@ class CredentialsKind : public ResourceKind {
     return now;
   }
 
-  static Status rebuild_thread(CallBatch& batch, const state::ThreadCredentials& saved, const Now& now,
-                               std::set<std::string>& notes) {
+  Status rebuild_thread(CallBatch& batch, const state::ThreadCredentials& saved, const Now& now,
+                        std::set<std::string>& notes) const {
     const auto& have = now.credentials;
     rebuild_groups(batch, saved, now, notes);
     CRS_CHECK(rebuild_ids(batch, saved, now));
@@ -267,10 +268,11 @@ class CredentialsKind : public ResourceKind {
     }
   }
 
-  static void rebuild_groups(CallBatch& batch, const state::ThreadCredentials& saved, const Now& now,
-                             std::set<std::string>& notes) {
+  void rebuild_groups(CallBatch& batch, const state::ThreadCredentials& saved, const Now& now,
+                      std::set<std::string>& notes) const {
     if (equal(saved.group(), now.credentials.group())) return;
     if (!now.may_set_groups) {
+      if (equal(saved.group(), groups_of_restart_)) return;
       notes.insert(
           "the supplementary groups are those of the restart, because changing them needs privilege");
       return;
@@ -364,6 +366,8 @@ class CredentialsKind : public ResourceKind {
 
   CallBatch::CallId dumpable_;
   std::vector<ThreadAnswers> threads_;
+  // As check() saw them: from inside of the user namespace of a restart most of them have no number.
+  std::vector<std::uint32_t> groups_of_restart_;
   state::Credentials state_;
 };
 
