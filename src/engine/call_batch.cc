@@ -54,7 +54,7 @@ CallBatch::CallId CallBatch::try_call(long number, Arg a1, Arg a2, Arg a3, Arg a
   return add({{}, false, number, {a1, a2, a3, a4, a5, a6}, 0});
 }
 
-std::size_t CallBatch::data_offset() const { return calls_.size() * sizeof(Entry); }
+std::size_t CallBatch::data_offset() const { return entries() * sizeof(Entry); }
 
 std::size_t CallBatch::image_size() const { return round_up(data_offset() + data_.size(), 64); }
 
@@ -69,6 +69,12 @@ Bytes CallBatch::image(RemoteAddr base) const {
       entry.arguments[k] = argument.is_buffer_ ? data_at + argument.value_ : argument.value_;
     }
     std::memcpy(image.data() + i * sizeof entry, &entry, sizeof entry);
+  }
+  if (ending_) {
+    Entry entry{};
+    entry.number = static_cast<std::uint64_t>(ending_->number);
+    std::ranges::copy(ending_->arguments, entry.arguments);
+    std::memcpy(image.data() + calls_.size() * sizeof entry, &entry, sizeof entry);
   }
   std::copy(data_.begin(), data_.end(), image.begin() + static_cast<std::ptrdiff_t>(data_offset()));
   for (const Pointer& pointer : pointers_) {

@@ -8,10 +8,12 @@
 //   Getting the image into a process and the loop to run: remote_calls.h.
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <initializer_list>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -89,6 +91,9 @@ class CallBatch {
   }
 
   // --- For whoever runs it.
+  // One more call after all others, with which the batch tells that it is at its end.
+  void set_ending(long number, std::array<std::uint64_t, 3> arguments) { ending_ = Ending{number, arguments}; }
+  std::size_t entries() const { return calls_.size() + (ending_ ? 1 : 0); }
   std::size_t image_size() const;  // bytes, a multiple of 64
   Bytes image(RemoteAddr base) const;
   void absorb(std::span<const std::byte> image);  // what the process made of the image
@@ -107,12 +112,17 @@ class CallBatch {
     std::uint32_t at = 0;
     std::uint32_t to = 0;
   };
+  struct Ending {
+    long number;
+    std::array<std::uint64_t, 3> arguments;
+  };
   std::size_t data_offset() const;
   CallId add(Call call);
 
   std::vector<Call> calls_;
   Bytes data_;
   std::vector<Pointer> pointers_;
+  std::optional<Ending> ending_;
 };
 
 }  // namespace crs

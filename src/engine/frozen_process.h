@@ -63,6 +63,7 @@ class FrozenProcess {
 
  private:
   explicit FrozenProcess(std::unique_ptr<State> state);
+  Status look();
   std::unique_ptr<State> state_;
 };
 

@@ -1,0 +1,304 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/frozen_process.h"
+
+#include <elf.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <thread>
+
+#include "engine/frozen_state.h"
+#include "engine/interrupted_calls.h"
+
+namespace crs {
+namespace {
+
+constexpr unsigned long kernel_thread_flag = 0x00200000;  // PF_KTHREAD in field 9 of stat
+constexpr std::uint64_t code_segment_32bit = 0x23;
+constexpr auto patience = std::chrono::seconds(30);  // for threads that do not stop, when no limit was given
+
+std::string command_of(Pid pid) {
+  const auto proc = ProcDir::open(pid);
+  if (!proc) return "?";
+  const auto stat = proc->stat();
+  return stat ? stat->comm : "?";
+}
+
+Error traced_by(Pid pid, Pid tracer) {
+  const std::string name = command_of(tracer);
+  if (name == "crs") {
+    return Error(Errc::busy, to_string(pid) + " is being checkpointed by another crs (" + to_string(tracer) + ")")
+        .with_hint("wait for it to end and try again");
+  }
+  return Error(Errc::busy, to_string(pid) + " is traced by " + name + " (" + to_string(tracer) + ")")
+      .with_hint("a process has one tracer at a time: let " + name + " detach first");
+}
+
+Result<std::optional<Pid>> tracer_of(const ProcDir& proc) {
+  CRS_TRY(const ProcFields status, proc.status());
+  const auto tracer = status.number("TracerPid").value_or(0);
+  if (tracer == 0) return std::optional<Pid>();
+  return std::optional<Pid>(Pid(static_cast<pid_t>(tracer)));
+}
+
+Error not_permitted(Pid pid, const ProcFields& status) {
+  const auto owner = status.numbers("Uid");
+  Error error(Errc::permission, "may not look into " + to_string(pid));
+  error.set_errno(EPERM);
+  if (!owner.empty() && geteuid() != 0 && owner[0] != geteuid()) {
+    error.set_hint("it belongs to user " + std::to_string(owner[0]) + ": run crs as that user or as root");
+    return error;
+  }
+  const auto scope = read_file("/proc/sys/kernel/yama/ptrace_scope");
+  if (scope && !scope->empty() && (*scope)[0] != '0') {
+    error.set_hint("kernel.yama.ptrace_scope is " + scope->substr(0, 1) + ": set it to 0 (sysctl) or run crs as root");
+  } else {
+    error.set_hint("the program may have changed its user or forbidden it (PR_SET_DUMPABLE): run crs as root");
+  }
+  return error;
+}
+
+Status check_is_ordinary(Pid pid, const ProcStat& stat) {
+  if ((stat.field(9) & kernel_thread_flag) != 0) {
+    return Error(Errc::refused, to_string(pid) + " (" + stat.comm + ") is a kernel thread")
+        .with_hint("only user programs can be saved");
+  }
+  if (stat.state == 'Z' || stat.state == 'X') {
+    return Error(Errc::refused, to_string(pid) + " (" + stat.comm + ") has ended; only its exit status is left")
+        .with_hint("it is a zombie until its parent waits for it; there is nothing to save");
+  }
+  return ok();
+}
+
+Status read_registers(FrozenThread& thread, const ProcDir& proc) {
+  if (ptrace(PTRACE_GETREGS, thread.tid.v, nullptr, &thread.registers) != 0) {
+    return Error::from_errno(errno, "read registers of " + to_string(thread.tid), Errc::target_gone);
+  }
+  if (ptrace(PTRACE_GETSIGMASK, thread.tid.v, sizeof thread.signal_mask, &thread.signal_mask) != 0) {
+    return Error::from_errno(errno, "read the signal mask of " + to_string(thread.tid), Errc::target_gone);
+  }
+  thread.xstate.resize(16384);
+  iovec area{thread.xstate.data(), thread.xstate.size()};
+  if (ptrace(PTRACE_GETREGSET, thread.tid.v, NT_X86_XSTATE, &area) != 0) {
+    return Error::from_errno(errno, "read vector registers of " + to_string(thread.tid), Errc::target_gone);
+  }
+  thread.xstate.resize(area.iov_len);
+  if (!has_unearned_eintr(thread.registers)) return ok();
+  CRS_TRY(const ProcDir task, proc.open_task(thread.tid));
+  CRS_TRY(const ProcFields status, task.status());
+  const std::uint64_t pending = status.number("SigPnd", 16).value_or(0) | status.number("ShdPnd", 16).value_or(0);
+  if ((pending & ~thread.signal_mask) != 0) return ok();  // a signal is about to be delivered: the EINTR is earned
+  take_back_eintr(thread.registers);
+  // At once, so that the program does not see it even if we are killed.
+  if (ptrace(PTRACE_SETREGS, thread.tid.v, nullptr, &thread.registers) != 0) {
+    return Error::from_errno(errno, "set registers of " + to_string(thread.tid), Errc::target_gone);
+  }
+  return ok();
+}
+
+Result<NsPid> ns_id(const ProcFields& status) {
+  const auto ids = status.numbers("NSpid");
+  if (ids.empty()) return Error(Errc::unsupported, "this kernel's /proc does not tell NSpid");
+  return NsPid(static_cast<pid_t>(ids.back()));
+}
+
+}  // namespace
+
+Result<int> wait_for_stop(Tid tid, Deadline deadline) {
+  using namespace std::chrono;
+  const auto start = steady_clock::now();
+  for (;;) {
+    int status = 0;
+    const pid_t got = waitpid(tid.v, &status, __WALL | WNOHANG);
+    if (got == tid.v) {
+      if (WIFSTOPPED(status)) return status;
+      return Error(Errc::target_gone, to_string(tid) + " ended");
+    }
+    if (got < 0 && errno != EINTR) return Error(Errc::target_gone, to_string(tid) + " ended");
+    const auto waited = steady_clock::now() - start;
+    if (waited < milliseconds(3)) {
+      sched_yield();
+      continue;
+    }
+    if (deadline.passed()) {
+      std::string where;
+      if (const auto proc = ProcDir::open(Pid(tid.v))) {
+        const auto stat = proc->stat();
+        const auto call = proc->read("wchan");
+        if (stat) where = std::string(", in state ") + stat->state;
+        if (call && !call->empty() && *call != "0") where += ", waiting in " + *call;
+      }
+      return Error(Errc::timeout, to_string(tid) + " (" + command_of(Pid(tid.v)) + ") does not stop" + where)
+          .with_hint("give a longer --timeout, or try again when it is no longer waiting");
+    }
+    std::this_thread::sleep_for(waited < milliseconds(50) ? microseconds(200) : milliseconds(2));
+  }
+}
+
+Status FrozenProcess::State::write_memory(RemoteAddr to, std::span<const std::byte> data) const {
+  auto written = pwrite_all(memory.get(), data, to.v, "memory of " + to_string(pid));
+  if (!written && written.error().code() == Errc::storage) written.error().set_code(Errc::kernel);
+  return written;
+}
+
+namespace {
+
+// Seizes one thread and asks it to stop. false: it was gone already.
+Result<bool> seize(Pid pid, Tid tid, const ProcDir& proc, const ProcFields& status) {
+  if (ptrace(PTRACE_SEIZE, tid.v, nullptr, PTRACE_O_TRACESYSGOOD) != 0) {
+    const int error_number = errno;
+    if (error_number == ESRCH) return false;
+    CRS_TRY(const auto tracer, tracer_of(proc));
+    if (tracer && tracer->v != getpid()) return traced_by(pid, *tracer);
+    if (const auto task = proc.open_task(tid)) {
+      const auto stat = task->stat();
+      if (!stat || stat->state == 'X' || (stat->state == 'Z' && tid.v != pid.v)) return false;
+      if (stat->state == 'Z') {
+        return Error(Errc::refused, "the main thread of " + to_string(pid) + " has ended while others go on")
+            .with_hint("such a process cannot be saved yet");
+      }
+    } else {
+      return false;
+    }
+    if (error_number == EPERM || error_number == EACCES) return not_permitted(pid, status);
+    return Error::from_errno(error_number, "seize " + to_string(tid));
+  }
+  if (ptrace(PTRACE_INTERRUPT, tid.v, nullptr, nullptr) != 0 && errno != ESRCH) {
+    return Error::from_errno(errno, "interrupt " + to_string(tid));
+  }
+  return true;
+}
+
+// Waits for the stop that PTRACE_INTERRUPT asked for. A signal that was being delivered just then is handed
+// back first, and the stop follows (ptrace(2), "Signal injection and suppression").
+Result<bool> await_interrupt(Tid tid, Deadline deadline) {
+  for (;;) {
+    CRS_TRY(const int status, wait_for_stop(tid, deadline));
+    if (status >> 16 == PTRACE_EVENT_STOP) return WSTOPSIG(status) != SIGTRAP;  // true: group stop
+    const int signal = status >> 16 == 0 && WSTOPSIG(status) != (SIGTRAP | 0x80) ? WSTOPSIG(status) : 0;
+    if (ptrace(PTRACE_CONT, tid.v, nullptr, signal) != 0) return Error(Errc::target_gone, to_string(tid) + " ended");
+  }
+}
+
+}  // namespace
+
+Result<FrozenProcess> FrozenProcess::freeze(Pid pid, Deadline deadline) {
+  if (pid.v == getpid()) {
+    return Error(Errc::refused, "crs cannot stop itself to look at itself").with_hint("give the pid of another process");
+  }
+  CRS_TRY(ProcDir proc, ProcDir::open(pid));
+  auto state = std::make_unique<State>(std::move(proc));
+  state->pid = pid;
+  CRS_TRY(ProcFields before, state->proc.status());
+  CRS_TRY(ProcStat stat, state->proc.stat());
+  CRS_CHECK(check_is_ordinary(pid, stat));
+  if (before.number("Tgid") != static_cast<std::uint64_t>(pid.v)) {
+    return Error(Errc::not_found, std::to_string(pid.v) + " is a thread of process " +
+                                      std::to_string(before.number("Tgid").value_or(0)))
+        .with_hint("give the pid of the process");
+  }
+  CRS_TRY(const auto tracer, tracer_of(state->proc));
+  if (tracer) return traced_by(pid, *tracer);
+  state->pidfd = OwnedFd(static_cast<int>(syscall(SYS_pidfd_open, pid.v, 0)));
+  if (!state->pidfd) return Error::from_errno(errno, "pidfd_open " + to_string(pid), Errc::target_gone);
+
+  FrozenProcess process(std::move(state));
+  State& frozen = *process.state_;
+  const Deadline limit = deadline.left() ? deadline : Deadline::after(patience);
+  for (bool found_new = true; found_new;) {
+    found_new = false;
+    std::vector<Tid> fresh;
+    CRS_TRY(const auto tids, frozen.proc.tasks());
+    for (const Tid tid : tids) {
+      if (std::ranges::any_of(frozen.threads, [tid](const FrozenThread& known) { return known.tid == tid; })) continue;
+      CRS_TRY(const bool seized, seize(pid, tid, frozen.proc, before));
+      if (!seized) continue;
+      FrozenThread thread;
+      thread.tid = tid;
+      frozen.threads.push_back(std::move(thread));
+      fresh.push_back(tid);
+    }
+    for (const Tid tid : fresh) {
+      found_new = true;
+      auto stopped = await_interrupt(tid, limit);
+      if (stopped) {
+        frozen.group_stopped = frozen.group_stopped || *stopped;
+      } else if (stopped.error().code() == Errc::target_gone && tid.v != pid.v) {
+        std::erase_if(frozen.threads, [tid](const FrozenThread& thread) { return thread.tid == tid; });
+      } else {
+        return std::move(stopped).error();
+      }
+    }
+  }
+  if (frozen.threads.empty()) return Error(Errc::target_gone, to_string(pid) + " ended");
+  CRS_CHECK(process.look());
+  return process;
+}
+
+// Everything that is read of a process as soon as it stands still.
+Status FrozenProcess::look() {
+  State& frozen = *state_;
+  std::ranges::sort(frozen.threads, {}, [&](const FrozenThread& thread) {
+    return std::pair(thread.tid.v != frozen.pid.v, thread.tid.v);
+  });
+  CRS_TRY(frozen.status, frozen.proc.status());
+  CRS_TRY(frozen.stat, frozen.proc.stat());
+  CRS_CHECK(check_is_ordinary(frozen.pid, frozen.stat));
+  CRS_TRY(frozen.ns_pid, ns_id(frozen.status));
+  CRS_TRY(frozen.memory, frozen.proc.open_entry("mem", O_RDWR));
+  for (FrozenThread& thread : frozen.threads) {
+    CRS_CHECK(read_registers(thread, frozen.proc));
+    if (thread.registers.cs == code_segment_32bit) {
+      return Error(Errc::refused, to_string(frozen.pid) + " is a 32-bit program")
+          .with_hint("crs saves 64-bit programs only");
+    }
+    thread.ns_tid = NsPid(thread.tid.v);
+    if (frozen.ns_pid.v != frozen.pid.v || thread.tid.v == frozen.pid.v ||
+        frozen.status.numbers("NSpid").size() > 1) {
+      CRS_TRY(const ProcDir task, frozen.proc.open_task(thread.tid));
+      CRS_TRY(const ProcFields status, task.status());
+      CRS_TRY(thread.ns_tid, ns_id(status));
+    }
+  }
+  CRS_TRY(frozen.vmas, frozen.proc.maps());
+  return ok();
+}
+
+FrozenProcess::FrozenProcess(std::unique_ptr<State> state) : state_(std::move(state)) {}
+FrozenProcess::FrozenProcess(FrozenProcess&&) noexcept = default;
+FrozenProcess& FrozenProcess::operator=(FrozenProcess&&) noexcept = default;
+
+// A thread that a failed freeze left running cannot be detached here; the kernel does it when we end.
+FrozenProcess::~FrozenProcess() {
+  if (!state_ || state_->released) return;
+  for (const FrozenThread& thread : state_->threads) ptrace(PTRACE_DETACH, thread.tid.v, nullptr, nullptr);
+}
+
+Pid FrozenProcess::pid() const { return state_->pid; }
+NsPid FrozenProcess::ns_pid() const { return state_->ns_pid; }
+int FrozenProcess::pidfd() const { return state_->pidfd.get(); }
+const ProcDir& FrozenProcess::proc() const { return state_->proc; }
+const ProcFields& FrozenProcess::status() const { return state_->status; }
+const ProcStat& FrozenProcess::stat() const { return state_->stat; }
+const std::vector<Vma>& FrozenProcess::vmas() const { return state_->vmas; }
+std::span<const FrozenThread> FrozenProcess::threads() const { return state_->threads; }
+bool FrozenProcess::group_stopped() const { return state_->group_stopped; }
+
+Status FrozenProcess::read_memory(RemoteAddr from, std::span<std::byte> out) const {
+  auto status = pread_exact(state_->memory.get(), out, from.v, "memory of " + to_string(state_->pid));
+  if (!status) {
+    status.error().set_code(state_->proc.stat() ? Errc::kernel : Errc::target_gone);
+  }
+  return status;
+}
+
+}  // namespace crs

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+// What is behind a FrozenProcess: for the files of the engine that stop, ask and release it.
+#pragma once
+
+#include <csignal>
+#include <vector>
+
+#include "engine/frozen_process.h"
+
+namespace crs {
+
+struct FrozenProcess::State {
+  Pid pid;
+  NsPid ns_pid;
+  OwnedFd pidfd;
+  ProcDir proc;
+  ProcFields status;
+  ProcStat stat;
+  std::vector<Vma> vmas;
+  std::vector<FrozenThread> threads;
+  OwnedFd memory;  // /proc/PID/mem, opened for reading and writing
+  bool group_stopped = false;
+  bool released = false;
+
+  explicit State(ProcDir directory) : proc(std::move(directory)) {}
+  Status write_memory(RemoteAddr to, std::span<const std::byte> data) const;
+};
+
+// Waits until the thread is in a ptrace-stop and answers its wait status; Errc::target_gone when it ended,
+// Errc::timeout (naming state and system call) when the deadline passes. Polls: a wait that also ends at a
+// deadline would need a signal, and signals belong to the program we are linked into.
+Result<int> wait_for_stop(Tid tid, Deadline deadline);
+
+}  // namespace crs

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/interrupted_calls.h"
+
+#include <linux/futex.h>
+#include <sys/syscall.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+
+namespace crs {
+namespace {
+
+// include/linux/errno.h of the kernel; never seen by programs.
+constexpr std::int64_t restart_sys = 512;
+constexpr std::int64_t restart_no_intr = 513;
+constexpr std::int64_t restart_no_hand = 514;
+constexpr std::int64_t restart_block = 516;
+
+// Calls that answer an interruption with EINTR whether or not a handler runs, and that have done nothing yet
+// when they do. connect(2) is not among them: making it again is not the same call.
+constexpr std::array calls_with_plain_eintr = {
+    SYS_read,        SYS_readv,       SYS_write,   SYS_writev,     SYS_recvfrom,     SYS_recvmsg,
+    SYS_recvmmsg,    SYS_sendto,      SYS_sendmsg, SYS_accept,     SYS_accept4,      SYS_epoll_wait,
+    SYS_epoll_pwait, SYS_epoll_pwait2, SYS_semop,  SYS_semtimedop, SYS_rt_sigtimedwait, SYS_io_getevents,
+    SYS_io_uring_enter, SYS_msgrcv,   SYS_msgsnd};
+
+template <class T>
+std::optional<T> peek(const MemoryReader& read, std::uint64_t address) {
+  T value{};
+  if (!read(RemoteAddr(address), std::as_writable_bytes(std::span(&value, 1)))) return std::nullopt;
+  return value;
+}
+
+// A thread that was stopped before sits in restart_syscall(2): its number is in the instruction in front of
+// `syscall` (mov $imm32,%eax, or mov $imm32,%rax); without one, the arguments tell. Only nanosleep,
+// clock_nanosleep, poll and futex get there.
+std::uint64_t number_behind_restart(const user_regs_struct& registers, const MemoryReader& read) {
+  const auto known = [](std::uint32_t number) {
+    return number == SYS_nanosleep || number == SYS_clock_nanosleep || number == SYS_poll || number == SYS_futex;
+  };
+  if (const auto code = peek<std::array<std::uint8_t, 9>>(read, registers.rip - 9)) {
+    std::uint32_t number = 0;
+    std::memcpy(&number, code->data() + 3, sizeof number);
+    if (((*code)[2] == 0xb8 || ((*code)[0] == 0x48 && (*code)[1] == 0xc7 && (*code)[2] == 0xc0)) && known(number)) {
+      return number;
+    }
+  }
+  if (registers.rdi < 64) return SYS_clock_nanosleep;  // a clock id, where the others have a pointer
+  const std::uint64_t operation = registers.rsi & 0x7f;
+  if (registers.rsi < 0x200 && (registers.rsi & FUTEX_PRIVATE_FLAG) != 0 &&
+      (operation == FUTEX_WAIT || operation == FUTEX_WAIT_BITSET)) {
+    return SYS_futex;
+  }
+  if (registers.rsi < 0x100000) return SYS_poll;
+  return SYS_nanosleep;
+}
+
+}  // namespace
+
+bool has_unearned_eintr(const user_regs_struct& registers) {
+  const auto result = static_cast<std::int64_t>(registers.rax);
+  const auto number = static_cast<std::int64_t>(registers.orig_rax);
+  return result == -EINTR && std::ranges::find(calls_with_plain_eintr, number) != calls_with_plain_eintr.end();
+}
+
+void take_back_eintr(user_regs_struct& registers) {
+  registers.rax = static_cast<std::uint64_t>(-restart_no_intr);
+}
+
+user_regs_struct remake_call(const user_regs_struct& registers, const MemoryReader& read) {
+  user_regs_struct remade = registers;
+  remade.orig_rax = ~std::uint64_t{0};
+  if (static_cast<std::int64_t>(registers.orig_rax) < 0) return remade;
+  const std::int64_t interruption = -static_cast<std::int64_t>(registers.rax);
+  if (interruption != restart_sys && interruption != restart_no_intr && interruption != restart_no_hand &&
+      interruption != restart_block) {
+    return remade;
+  }
+  remade.rax = registers.orig_rax;
+  remade.rip -= 2;  // the length of `syscall`
+  if (remade.rax == SYS_restart_syscall) remade.rax = number_behind_restart(registers, read);
+  if (interruption == restart_block) {
+    if (remade.rax == SYS_nanosleep && remade.rsi != 0) remade.rdi = remade.rsi;
+    if (remade.rax == SYS_clock_nanosleep && remade.r10 != 0) remade.rdx = remade.r10;
+  }
+  return remade;
+}
+
+}  // namespace crs
