@@ -1,0 +1,418 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/memory_map.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <map>
+#include <sstream>
+
+#include "engine/frozen_state.h"
+#include "engine/page_scan.h"
+
+namespace crs {
+
+using engine::pb::Mapping;
+
+namespace {
+
+constexpr std::uint64_t user_space_end = 0x7ffffffff000;
+
+struct FlagName {
+  std::string_view name;
+  MappingFlag flag;
+};
+constexpr FlagName flag_names[] = {
+    {"gd", mapping_grows_down},    {"lo", mapping_locked},        {"lf", mapping_lock_on_fault},
+    {"dc", mapping_dont_fork},     {"dd", mapping_dont_dump},     {"wf", mapping_wipe_on_fork},
+    {"hg", mapping_huge_pages},    {"nh", mapping_no_huge_pages}, {"mg", mapping_mergeable},
+    {"nr", mapping_no_reserve},    {"sr", mapping_sequential},    {"rr", mapping_random},
+    {"mw", mapping_may_write},
+};
+
+struct Obstacle {
+  std::string_view name;  // in VmFlags
+  std::string_view reason;
+  std::string_view remedy;
+};
+constexpr Obstacle obstacles[] = {
+    {"ht", "huge pages of hugetlbfs cannot be saved yet", "use transparent huge pages (madvise) instead"},
+    {"io", "memory of a device cannot be saved", "let the program release the device first"},
+    {"pf", "memory of a device cannot be saved", "let the program release the device first"},
+    {"um", "it is watched by a userfaultfd", "let the program unregister it first"},
+    {"uw", "it is write-protected by a userfaultfd", "let the program unregister it first"},
+    {"ui", "it is watched by a userfaultfd", "let the program unregister it first"},
+    {"ss", "it is a shadow stack", "run the program with GLIBC_TUNABLES=glibc.cpu.x86_shstk=off"},
+    {"sl", "it is sealed (mseal(2))", "sealed memory cannot be put back yet"},
+};
+
+std::string name_of(const Vma& vma) {
+  return "memory " + to_string(RemoteAddr(vma.start)) + "-" + to_string(RemoteAddr(vma.end)) +
+         (vma.name.empty() ? std::string() : " (" + vma.name + ")");
+}
+
+// start -> the words behind "VmFlags:".
+Result<std::map<std::uint64_t, std::string>> read_flags(const ProcDir& proc) {
+  CRS_TRY(const std::string text, proc.read("smaps"));
+  std::map<std::uint64_t, std::string> flags;
+  std::uint64_t start = 0;
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) {
+    const std::size_t dash = line.find('-');
+    const std::size_t blank = line.find(' ');
+    if (dash != std::string::npos && dash < blank && blank != std::string::npos) {
+      if (const auto value = parse_number(std::string_view(line).substr(0, dash), 16)) start = *value;
+    } else if (line.starts_with("VmFlags:")) {
+      flags[start] = line.substr(8);
+    }
+  }
+  return flags;
+}
+
+bool has_word(std::string_view words, std::string_view word) {
+  std::istringstream in{std::string(words)};
+  for (std::string each; in >> each;) {
+    if (each == word) return true;
+  }
+  return false;
+}
+
+class Collector {
+ public:
+  Collector(CollectContext& context, engine::pb::MemoryMap& map, std::vector<SourceRun>& contents, PageScanner scanner)
+      : context_(context), target_(context.target), map_(map), contents_(contents), scanner_(std::move(scanner)) {}
+
+  Status run() {
+    CRS_TRY(flags_, read_flags(target_.proc()));
+    for (const Vma& vma : target_.vmas()) {
+      if (vma.name == "[vsyscall]") continue;
+      CRS_CHECK(add(vma).context([&] { return name_of(vma); }));
+    }
+    return save_objects();
+  }
+
+ private:
+  Status add(const Vma& vma) {
+    Mapping mapping;
+    mapping.set_start(vma.start);
+    mapping.set_end(vma.end);
+    mapping.set_protection(static_cast<std::uint32_t>(vma.protection()));
+    mapping.set_name(vma.name);
+    const std::string& words = flags_[vma.start];
+    if (vma.name.starts_with("[v")) {
+      mapping.set_type(Mapping::VDSO);
+      if (vma.name == "[vdso]") {
+        Bytes code(vma.size());
+        CRS_CHECK(target_.read_memory(RemoteAddr(vma.start), code));
+        map_.set_vdso(code.data(), code.size());
+      }
+      *map_.add_mappings() = mapping;
+      return ok();
+    }
+    for (const Obstacle& obstacle : obstacles) {
+      if (has_word(words, obstacle.name)) {
+        context_.blockers.add(name_of(vma), std::string(obstacle.reason), std::string(obstacle.remedy));
+        return ok();
+      }
+    }
+    std::uint64_t flags = 0;
+    for (const FlagName& each : flag_names) {
+      if (has_word(words, each.name)) flags |= each.flag;
+    }
+    mapping.set_flags(flags);
+    CRS_TRY(const bool known, classify(vma, mapping));
+    if (!known) return ok();
+    *map_.add_mappings() = std::move(mapping);
+    return ok();
+  }
+
+  // Sets type, index and offset, and notes what must be saved. false: a blocker was added instead.
+  Result<bool> classify(const Vma& vma, Mapping& mapping) {
+    const bool plain = vma.name.empty() || vma.name == "[heap]" || vma.name.starts_with("[stack") ||
+                       vma.name.starts_with("[anon:");
+    if (plain && !vma.shared) return add_own_pages(vma, mapping, Mapping::ANONYMOUS);
+    if (vma.shared && (vma.name == "/dev/zero (deleted)" || vma.name.starts_with("[anon_shmem:") ||
+                       vma.name == "/dev/zero")) {
+      return add_object(vma, mapping);
+    }
+    if (vma.name.starts_with("/SYSV")) {
+      return block(vma, "System V shared memory cannot be saved yet", "let the program detach it (shmdt) first");
+    }
+    if (!vma.has_path()) {
+      return block(vma, "this special mapping cannot be saved", "let the program give it up first");
+    }
+    if (vma.name == "/dev/zero") return add_own_pages(vma, mapping, Mapping::ANONYMOUS);
+    return add_file(vma, mapping);
+  }
+
+  Result<bool> block(const Vma& vma, std::string reason, std::string remedy) {
+    context_.blockers.add(name_of(vma), std::move(reason), std::move(remedy));
+    return false;
+  }
+
+  Result<bool> add_own_pages(const Vma& vma, Mapping& mapping, Mapping::Type type) {
+    mapping.set_type(type);
+    CRS_TRY(const auto ranges, scanner_.own_pages(vma.start, vma.end));
+    for (const PageRange& range : ranges) contents_.push_back({range.start, range.end - range.start, 0, range.start});
+    mapping.set_has_content(!ranges.empty());
+    CRS_TRY(const auto guards, scanner_.guard_pages(vma.start, vma.end));
+    for (const PageRange& guard : guards) {
+      mapping.add_guards(guard.start);
+      mapping.add_guards(guard.end);
+    }
+    return true;
+  }
+
+  Result<bool> add_file(const Vma& vma, Mapping& mapping) {
+    struct stat status {};
+    const bool found = stat(vma.name.c_str(), &status) == 0;
+    if (found && (S_ISCHR(status.st_mode) || S_ISBLK(status.st_mode))) {
+      return block(vma, "memory of a device cannot be saved", "let the program release the device first");
+    }
+    const bool same = found && status.st_ino == vma.inode && S_ISREG(status.st_mode);
+    if (!same) return add_lost_file(vma, mapping);
+    mapping.set_offset(vma.offset);
+    mapping.set_index(file_index(vma.name, status, vma.shared && (mapping.flags() & mapping_may_write) != 0));
+    if (!vma.shared) return add_own_pages(vma, mapping, Mapping::PRIVATE_FILE);
+    mapping.set_type(Mapping::SHARED_FILE);
+    return true;
+  }
+
+  // The file is not there any more, or another one is: what is mapped is all there is of it.
+  Result<bool> add_lost_file(const Vma& vma, Mapping& mapping) {
+    if (vma.shared) {
+      return block(vma, "the file behind this shared memory was deleted or replaced",
+                   "such memory cannot be saved yet; put the file back under its name");
+    }
+    mapping.set_type(Mapping::ANONYMOUS);
+    const std::uint64_t readable = readable_bytes(vma);
+    if (readable > 0) contents_.push_back({vma.start, readable, 0, vma.start});
+    mapping.set_has_content(readable > 0);
+    if (lost_.insert({vma.name, true}).second) {
+      context_.blockers.note(vma.name + " was deleted or replaced while the program uses it; its pages are saved");
+    }
+    return true;
+  }
+
+  // Pages behind the end of a file cannot be read: the readable ones come first.
+  std::uint64_t readable_bytes(const Vma& vma) const {
+    std::uint64_t low = 0, high = vma.size() / page_size;
+    while (low < high) {
+      const std::uint64_t middle = (low + high) / 2;
+      std::byte probe{};
+      if (target_.read_memory(RemoteAddr(vma.start + middle * page_size), std::span(&probe, 1))) {
+        low = middle + 1;
+      } else {
+        high = middle;
+      }
+    }
+    return low * page_size;
+  }
+
+  std::uint32_t file_index(const std::string& path, const struct stat& status, bool written) {
+    const auto [entry, fresh] = files_.insert({path, static_cast<std::uint32_t>(map_.files_size())});
+    if (fresh) {
+      auto& file = *map_.add_files();
+      file.set_path(path);
+      file.set_size(static_cast<std::uint64_t>(status.st_size));
+      file.set_mtime_ns(status.st_mtim.tv_sec * 1'000'000'000 + status.st_mtim.tv_nsec);
+      file.set_inode(status.st_ino);
+    }
+    if (written) map_.mutable_files(static_cast<int>(entry->second))->set_written(true);
+    return entry->second;
+  }
+
+  Result<bool> add_object(const Vma& vma, Mapping& mapping) {
+    const auto [entry, fresh] = objects_.insert({vma.inode, static_cast<std::uint32_t>(map_.objects_size())});
+    if (fresh) map_.add_objects();
+    auto& object = *map_.mutable_objects(static_cast<int>(entry->second));
+    object.set_size(std::max(object.size(), vma.offset + vma.size()));
+    mapping.set_type(Mapping::SHARED_OBJECT);
+    mapping.set_offset(vma.offset);
+    mapping.set_index(entry->second);
+    views_.push_back({&vma, entry->second});
+    return true;
+  }
+
+  // Each byte of a shared object once. Reading a hole of it makes a page there, which is what a read of the program
+  // itself would do.
+  Status save_objects() {
+    for (std::uint32_t index = 0; index < static_cast<std::uint32_t>(map_.objects_size()); ++index) {
+      std::vector<const Vma*> views;
+      for (const View& view : views_) {
+        if (view.object == index) views.push_back(view.vma);
+      }
+      std::ranges::sort(views, {}, [](const Vma* vma) { return vma->offset; });
+      std::uint64_t covered = 0;
+      for (const Vma* vma : views) {
+        const std::uint64_t from = std::max(covered, vma->offset);
+        const std::uint64_t to = vma->offset + vma->size();
+        if (from >= to) continue;
+        contents_.push_back({vma->start + (from - vma->offset), to - from, index + 1, from});
+        covered = to;
+      }
+      CRS_CHECK(find_outsiders(*views.front()));
+    }
+    return ok();
+  }
+
+  // Another process that has the same object mapped would be cut off by a restart.
+  Status find_outsiders(const Vma& vma) {
+    CRS_TRY(const auto names, list_directory("/proc"));
+    for (const std::string& name : names) {
+      const auto number = parse_number(name);
+      if (!number || *number == static_cast<std::uint64_t>(target_.pid().v)) continue;
+      const auto other = ProcDir::open(Pid(static_cast<pid_t>(*number)));
+      if (!other) continue;
+      const auto maps = other->maps();
+      if (!maps) continue;
+      const bool shares = std::ranges::any_of(*maps, [&](const Vma& each) {
+        return each.shared && each.inode == vma.inode && each.device_major == vma.device_major &&
+               each.device_minor == vma.device_minor;
+      });
+      if (!shares) continue;
+      const auto stat = other->stat();
+      context_.blockers.add(name_of(vma),
+                            "process " + name + (stat ? " (" + stat->comm + ")" : std::string()) + " shares this memory",
+                            "processes that share memory cannot be saved one by one yet");
+    }
+    return ok();
+  }
+
+  struct View {
+    const Vma* vma;
+    std::uint32_t object;
+  };
+  CollectContext& context_;
+  const FrozenProcess& target_;
+  engine::pb::MemoryMap& map_;
+  std::vector<SourceRun>& contents_;
+  PageScanner scanner_;
+  std::map<std::uint64_t, std::string> flags_;
+  std::map<std::string, std::uint32_t> files_;
+  std::map<std::uint64_t, std::uint32_t> objects_;
+  std::map<std::string, bool> lost_;
+  std::vector<View> views_;
+};
+
+Status check_mapping(const Mapping& mapping, const engine::pb::MemoryMap& map, std::uint64_t previous_end) {
+  const auto bad = [&](std::string_view what) {
+    return Error(Errc::bad_snapshot, "mapping at " + to_string(RemoteAddr(mapping.start())) + ": " + std::string(what));
+  };
+  if (mapping.start() % page_size != 0 || mapping.end() % page_size != 0 || mapping.start() >= mapping.end() ||
+      mapping.end() > user_space_end) {
+    return bad("impossible range");
+  }
+  if (mapping.start() < previous_end) return bad("it overlaps the one before");
+  if ((mapping.protection() & ~static_cast<std::uint32_t>(PROT_READ | PROT_WRITE | PROT_EXEC)) != 0) {
+    return bad("impossible protection");
+  }
+  if ((mapping.flags() & ~std::uint64_t{all_mapping_flags}) != 0) return bad("unknown flags");
+  if (mapping.offset() % page_size != 0 || mapping.offset() > (std::uint64_t{1} << 62)) return bad("impossible offset");
+  const bool file = mapping.type() == Mapping::PRIVATE_FILE || mapping.type() == Mapping::SHARED_FILE;
+  if (file && mapping.index() >= static_cast<std::uint32_t>(map.files_size())) return bad("its file is missing");
+  if (mapping.type() == Mapping::SHARED_OBJECT) {
+    if (mapping.index() >= static_cast<std::uint32_t>(map.objects_size()) ||
+        mapping.offset() + (mapping.end() - mapping.start()) > map.objects(static_cast<int>(mapping.index())).size()) {
+      return bad("its shared object is missing or too short");
+    }
+  }
+  if (mapping.type() < Mapping::ANONYMOUS || mapping.type() > Mapping::VDSO) return bad("unknown type");
+  if (mapping.guards_size() % 2 != 0) return bad("half a guard region");
+  for (int i = 0; i < mapping.guards_size(); i += 2) {
+    if (mapping.guards(i) < mapping.start() || mapping.guards(i + 1) > mapping.end() ||
+        mapping.guards(i) >= mapping.guards(i + 1) || (mapping.guards(i) | mapping.guards(i + 1)) % page_size != 0) {
+      return bad("impossible guard region");
+    }
+  }
+  return ok();
+}
+
+}  // namespace
+
+Status MemoryMap::collect(CollectContext& context) {
+  map_.Clear();
+  contents_.clear();
+  CRS_TRY(PageScanner scanner, PageScanner::open(context.target.proc()));
+  Collector collector(context, map_, contents_, std::move(scanner));
+  return collector.run();
+}
+
+std::uint64_t MemoryMap::content_bytes() const {
+  std::uint64_t sum = 0;
+  for (const SourceRun& run : contents_) sum += run.bytes;
+  return sum;
+}
+
+Status MemoryMap::load(std::string_view bytes) {
+  CRS_CHECK(from_section(bytes, map_));
+  std::uint64_t previous_end = page_size;  // nothing at address 0
+  for (const Mapping& mapping : map_.mappings()) {
+    CRS_CHECK(check_mapping(mapping, map_, previous_end));
+    previous_end = mapping.end();
+  }
+  for (const auto& file : map_.files()) {
+    if (file.path().empty() || file.path()[0] != '/' || file.path().find('\0') != std::string::npos) {
+      return Error(Errc::bad_snapshot, "a mapped file has an impossible path");
+    }
+  }
+  for (const auto& object : map_.objects()) {
+    if (object.size() == 0 || object.size() % page_size != 0 || object.size() > user_space_end) {
+      return Error(Errc::bad_snapshot, "a shared object has an impossible size");
+    }
+  }
+  if (map_.vdso().size() > 64 * page_size) return Error(Errc::bad_snapshot, "the vdso is too large");
+  return ok();
+}
+
+Status MemoryMap::check(CheckContext& context) const {
+  const std::string restore_it = "put the file back as it was";
+  for (const auto& file : map_.files()) {
+    struct stat now {};
+    if (stat(file.path().c_str(), &now) != 0) {
+      context.blockers.add(file.path(), "the program has this file mapped, and it is not there any more", restore_it);
+      continue;
+    }
+    if (!S_ISREG(now.st_mode)) {
+      context.blockers.add(file.path(), "the program has this file mapped, and it is no regular file any more", restore_it);
+      continue;
+    }
+    const auto size = static_cast<std::uint64_t>(now.st_size);
+    if (file.written()) {
+      if (size < file.size()) {
+        context.blockers.add(file.path(), "the program writes this file through memory, and it is shorter now", restore_it);
+      }
+      continue;
+    }
+    const std::int64_t mtime = now.st_mtim.tv_sec * 1'000'000'000 + now.st_mtim.tv_nsec;
+    const bool changed = size != file.size() || mtime != file.mtime_ns();
+    if (changed && !context.options.allow_changed_files) {
+      context.blockers.add(file.path(), "the program has this file mapped, and it was changed or replaced since",
+                           restore_it + ", or restart with --allow-changed-files if you know that it is equal where it matters");
+    }
+  }
+  return ok();
+}
+
+nlohmann::json MemoryMap::describe() const {
+  nlohmann::json list = nlohmann::json::array();
+  for (const Mapping& mapping : map_.mappings()) {
+    std::string access;
+    access += (mapping.protection() & PROT_READ) != 0 ? 'r' : '-';
+    access += (mapping.protection() & PROT_WRITE) != 0 ? 'w' : '-';
+    access += (mapping.protection() & PROT_EXEC) != 0 ? 'x' : '-';
+    access += mapping.type() == Mapping::SHARED_FILE || mapping.type() == Mapping::SHARED_OBJECT ? 's' : 'p';
+    list.push_back({{"start", to_string(RemoteAddr(mapping.start()))},
+                    {"end", to_string(RemoteAddr(mapping.end()))},
+                    {"bytes", mapping.end() - mapping.start()},
+                    {"access", access},
+                    {"offset", mapping.offset()},
+                    {"name", mapping.name()}});
+  }
+  return list;
+}
+
+}  // namespace crs
