@@ -15,7 +15,7 @@
 
 namespace crs {
 
-using engine::pb::Mapping;
+using state::Mapping;
 
 namespace {
 
@@ -82,7 +82,7 @@ bool has_word(std::string_view words, std::string_view word) {
 
 class Collector {
  public:
-  Collector(CollectContext& context, engine::pb::MemoryMap& map, std::vector<SourceRun>& contents, PageScanner scanner)
+  Collector(CollectContext& context, state::MemoryMap& map, std::vector<SourceRun>& contents, PageScanner scanner)
       : context_(context), target_(context.target), map_(map), contents_(contents), scanner_(std::move(scanner)) {}
 
   Status run() {
@@ -288,7 +288,7 @@ class Collector {
   };
   CollectContext& context_;
   const FrozenProcess& target_;
-  engine::pb::MemoryMap& map_;
+  state::MemoryMap& map_;
   std::vector<SourceRun>& contents_;
   PageScanner scanner_;
   std::map<std::uint64_t, std::string> flags_;
@@ -298,7 +298,7 @@ class Collector {
   std::vector<View> views_;
 };
 
-Status check_mapping(const Mapping& mapping, const engine::pb::MemoryMap& map, std::uint64_t previous_end) {
+Status check_mapping(const Mapping& mapping, const state::MemoryMap& map, std::uint64_t previous_end) {
   const auto bad = [&](std::string_view what) {
     return Error(Errc::bad_snapshot, "mapping at " + to_string(RemoteAddr(mapping.start())) + ": " + std::string(what));
   };

@@ -53,11 +53,11 @@ class MemoryMap {
   // Checks every number: ranges ascending, apart, aligned, below the end of user space; types, indexes, flags.
   Status load(std::string_view bytes);
   Status check(CheckContext& context) const;
-  const engine::pb::MemoryMap& map() const { return map_; }
+  const state::MemoryMap& map() const { return map_; }
   nlohmann::json describe() const;
 
  private:
-  engine::pb::MemoryMap map_;
+  state::MemoryMap map_;
   std::vector<SourceRun> contents_;
 };
 

@@ -112,7 +112,7 @@ struct InsideContext {
   const RestoreOptions& options;
   NsPid ns_pid;
   std::array<int, 3> own_stdio{-1, -1, -1};  // borrowed; -1: was closed
-  int pages_fd = -1;
+  int executable_fd = -1;  // the number at which the process image puts its executable for rebuild()
 };
 
 // From outside, by batches that run in the half-made process. Queue calls; the engine runs them at the end of the phase.
@@ -124,6 +124,7 @@ class RebuildContext {
   virtual NsPid ns_pid() const = 0;
   virtual Tid host_tid(NsPid ns_tid) const = 0;   // the restorer's number of a restored thread (from Phase::threads on)
   virtual std::span<const NsPid> threads() const = 0;  // leader first
+  virtual int executable_fd() const = 0;          // see InsideContext
   virtual CallBatch& leader() = 0;
   virtual CallBatch& thread(NsPid ns_tid) = 0;    // from Phase::threads on; also the leader's own
   virtual void note(std::string text) = 0;        // something the user should know that is no failure

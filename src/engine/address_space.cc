@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/address_space.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "engine/page_filler.h"
+#include "engine/page_scan.h"
+#include "os/proc.h"
+
+namespace crs {
+
+using state::Mapping;
+
+namespace {
+
+constexpr std::uint64_t large_reservation = std::uint64_t{1} << 30;
+constexpr std::uint64_t search_from = std::uint64_t{1} << 40;
+constexpr std::uint64_t search_end = 0x7ff000000000;
+constexpr int madv_guard_install = 102;  // since Linux 6.13
+
+std::uint64_t size_of(const Mapping& mapping) { return mapping.end() - mapping.start(); }
+bool has(const Mapping& mapping, MappingFlag flag) { return (mapping.flags() & flag) != 0; }
+
+bool is_made_in_place(const Mapping& mapping) {
+  return mapping.type() == Mapping::ANONYMOUS && !mapping.has_content() && size_of(mapping) >= large_reservation;
+}
+
+int map_flags(const Mapping& mapping) {
+  const bool shared = mapping.type() == Mapping::SHARED_FILE || mapping.type() == Mapping::SHARED_OBJECT;
+  int flags = shared ? MAP_SHARED : MAP_PRIVATE;
+  if (mapping.type() == Mapping::ANONYMOUS) flags |= MAP_ANONYMOUS;
+  if (has(mapping, mapping_no_reserve)) flags |= MAP_NORESERVE;
+  if (has(mapping, mapping_grows_down)) flags |= MAP_GROWSDOWN;
+  return flags;
+}
+
+// What madvise(2) was told, to be told again.
+std::vector<int> advice_of(const Mapping& mapping) {
+  constexpr std::pair<MappingFlag, int> table[] = {
+      {mapping_dont_fork, MADV_DONTFORK},        {mapping_dont_dump, MADV_DONTDUMP},
+      {mapping_wipe_on_fork, MADV_WIPEONFORK},   {mapping_huge_pages, MADV_HUGEPAGE},
+      {mapping_no_huge_pages, MADV_NOHUGEPAGE},  {mapping_mergeable, MADV_MERGEABLE},
+      {mapping_sequential, MADV_SEQUENTIAL},     {mapping_random, MADV_RANDOM}};
+  std::vector<int> advice;
+  for (const auto& [flag, value] : table) {
+    if (has(mapping, flag)) advice.push_back(value);
+  }
+  return advice;
+}
+
+std::byte* pointer(std::uint64_t address) { return reinterpret_cast<std::byte*>(address); }
+
+Status map_at(std::uint64_t at, std::uint64_t size, int protection, int flags, int fd, std::uint64_t offset,
+              const std::string& what) {
+  void* const got = mmap(pointer(at), size, protection, flags | MAP_FIXED, fd, static_cast<off_t>(offset));
+  if (got == MAP_FAILED) return Error::from_errno(errno, "map " + what);
+  return ok();
+}
+
+std::string label(const Mapping& mapping) {
+  return to_string(RemoteAddr(mapping.start())) + (mapping.name().empty() ? "" : " (" + mapping.name() + ")");
+}
+
+}  // namespace
+
+Status AddressSpace::plan() {
+  places_.assign(static_cast<std::size_t>(map_.map().mappings_size()), {});
+  object_places_.clear();
+  std::uint64_t at = landing_size;  // offsets first, then shifted by the hole's address
+  std::vector<PageRange> taken;
+  for (std::size_t i = 0; i < places_.size(); ++i) {
+    const Mapping& mapping = map_.map().mappings(static_cast<int>(i));
+    taken.push_back({mapping.start(), mapping.end()});
+    if (mapping.type() == Mapping::VDSO || is_made_in_place(mapping)) continue;
+    // The same place within 2 MiB, so that huge pages stay possible after the move.
+    constexpr std::uint64_t huge = 2u << 20;
+    std::uint64_t place = at + page_size;
+    if (size_of(mapping) >= huge) {
+      place = (place & ~(huge - 1)) + mapping.start() % huge;
+      if (place < at + page_size) place += huge;
+    }
+    places_[i].at = place;
+    at = place + size_of(mapping);
+  }
+  for (const auto& object : map_.map().objects()) {
+    object_places_.push_back(at + page_size);
+    at += page_size + object.size();
+  }
+  hole_size_ = page_up(at + page_size);
+
+  CRS_TRY(const ProcDir self, ProcDir::open(Pid(getpid())));
+  CRS_TRY(const auto own, self.maps());
+  for (const Vma& vma : own) taken.push_back({vma.start, vma.end});
+  std::ranges::sort(taken, {}, &PageRange::start);
+  constexpr std::uint64_t alignment = 2u << 20;
+  std::uint64_t from = search_from;
+  for (const PageRange& range : taken) {
+    if (range.end <= from) continue;
+    if (range.start >= from && range.start - from > hole_size_ + alignment) break;
+    from = (range.end + 2 * alignment) & ~(alignment - 1);
+  }
+  if (from + hole_size_ > search_end) {
+    return Error(Errc::refused, "the program's memory is spread so widely that no room is left to prepare it")
+        .with_hint("programs that use more than half of the address space cannot be restored yet");
+  }
+  hole_ = from;
+  for (Place& place : places_) {
+    if (place.at != 0) place.at += hole_;
+  }
+  for (std::uint64_t& place : object_places_) place += hole_;
+  return ok();
+}
+
+Status AddressSpace::fill(const store::SnapshotReader& snapshot, unsigned workers, Deadline deadline) const {
+  CRS_CHECK(map_at(hole_, hole_size_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0, "room"));
+  CRS_CHECK(map_at(hole_, landing_size, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0, "landing"));
+  std::vector<OwnedFd> files(static_cast<std::size_t>(map_.map().files_size()));
+  std::vector<FillTarget> targets;
+  for (std::size_t i = 0; i < object_places_.size(); ++i) {
+    const std::uint64_t size = map_.map().objects(static_cast<int>(i)).size();
+    CRS_CHECK(map_at(object_places_[i], size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0,
+                     "shared memory"));
+    targets.push_back({static_cast<std::uint32_t>(i + 1), 0, size, pointer(object_places_[i])});
+  }
+  for (std::size_t i = 0; i < places_.size(); ++i) {
+    const Mapping& mapping = map_.map().mappings(static_cast<int>(i));
+    if (places_[i].at == 0) continue;
+    const std::uint64_t at = places_[i].at;
+    if (mapping.type() == Mapping::SHARED_OBJECT) {
+      const std::uint64_t from = object_places_[mapping.index()] + mapping.offset();
+      if (mremap(pointer(from), 0, size_of(mapping), MREMAP_MAYMOVE | MREMAP_FIXED, pointer(at)) == MAP_FAILED) {
+        return Error::from_errno(errno, "map shared memory at " + label(mapping));
+      }
+    } else {
+      int fd = -1;
+      if (mapping.type() != Mapping::ANONYMOUS) {
+        const auto& file = map_.map().files(static_cast<int>(mapping.index()));
+        OwnedFd& opened = files[mapping.index()];
+        if (!opened) {
+          CRS_TRY(opened, open_file(file.path(), file.written() ? O_RDWR : O_RDONLY));
+        }
+        fd = opened.get();
+      }
+      const bool fills = mapping.has_content();
+      const int protection = static_cast<int>(mapping.protection()) | (fills ? PROT_READ | PROT_WRITE : 0);
+      CRS_CHECK(map_at(at, size_of(mapping), protection, map_flags(mapping), fd, mapping.offset(), label(mapping)));
+      if (fills) targets.push_back({0, mapping.start(), mapping.end(), pointer(at)});
+    }
+    if (has(mapping, mapping_huge_pages)) madvise(pointer(at), size_of(mapping), MADV_HUGEPAGE);
+  }
+  std::ranges::sort(targets, {}, [](const FillTarget& target) { return std::pair(target.space, target.start); });
+  if (snapshot.has_pages()) CRS_CHECK(fill_pages(snapshot.pages(), targets, workers, deadline));
+
+  for (std::size_t i = 0; i < places_.size(); ++i) {
+    const Mapping& mapping = map_.map().mappings(static_cast<int>(i));
+    if (places_[i].at == 0) continue;
+    std::byte* const at = pointer(places_[i].at);
+    for (const int advice : advice_of(mapping)) {
+      if (madvise(at, size_of(mapping), advice) != 0 && advice != MADV_MERGEABLE && advice != MADV_HUGEPAGE) {
+        return Error::from_errno(errno, "advise memory at " + label(mapping));
+      }
+    }
+    for (int guard = 0; guard < mapping.guards_size(); guard += 2) {
+      std::byte* const start = at + (mapping.guards(guard) - mapping.start());
+      if (madvise(start, mapping.guards(guard + 1) - mapping.guards(guard), madv_guard_install) != 0) {
+        return Error::from_errno(errno, "guard memory at " + label(mapping));
+      }
+    }
+    // Only now: a page of a mapping without access cannot be locked in.
+    if (has(mapping, mapping_locked)) {
+      const unsigned flags = has(mapping, mapping_lock_on_fault) ? 1u /* MLOCK_ONFAULT */ : 0u;
+      if (syscall(SYS_mlock2, at, size_of(mapping), flags) != 0 && errno != ENOMEM) {
+        return Error::from_errno(errno, "lock memory at " + label(mapping));
+      }
+    }
+    if (mapping.has_content() || mapping.type() == Mapping::SHARED_OBJECT) {
+      if (mprotect(at, size_of(mapping), static_cast<int>(mapping.protection())) != 0) {
+        return Error::from_errno(errno, "protect memory at " + label(mapping));
+      }
+    }
+  }
+  return ok();
+}
+
+Status AddressSpace::rebuild(CallBatch& batch, std::span<const Vma> now) const {
+  const std::uint64_t hole_end = hole_ + hole_size_;
+  std::vector<const Vma*> own_vdso;
+  for (const Vma& vma : now) {
+    if (vma.start >= hole_ && vma.end <= hole_end) continue;
+    if (vma.name == "[vsyscall]") continue;
+    if (vma.name.starts_with("[v")) {
+      own_vdso.push_back(&vma);
+      continue;
+    }
+    batch.call("unmap the restorer", SYS_munmap, RemoteAddr(vma.start), vma.size());
+  }
+
+  std::vector<const Mapping*> saved_vdso;
+  for (const Mapping& mapping : map_.map().mappings()) {
+    if (mapping.type() == Mapping::VDSO) saved_vdso.push_back(&mapping);
+  }
+  // The block goes over the landing's own tail first: its old and its new place may overlap.
+  const std::uint64_t shelter = hole_ + landing_size / 2;
+  if (!own_vdso.empty()) {
+    const std::uint64_t base = own_vdso.front()->start;
+    const auto move = [&](std::uint64_t from, std::uint64_t size, std::uint64_t to) {
+      batch.call("move the vdso", SYS_mremap, RemoteAddr(from), size, size, MREMAP_MAYMOVE | MREMAP_FIXED, RemoteAddr(to));
+    };
+    for (const Vma* vma : own_vdso) {
+      if (saved_vdso.empty()) {
+        batch.call("unmap the vdso", SYS_munmap, RemoteAddr(vma->start), vma->size());
+      } else {
+        move(vma->start, vma->size(), shelter + (vma->start - base));
+      }
+    }
+    if (!saved_vdso.empty()) {
+      // By name: programs may have moved or unmapped some of them.
+      for (const Vma* vma : own_vdso) {
+        const auto same = std::ranges::find_if(saved_vdso, [&](const Mapping* mapping) {
+          return mapping->name() == vma->name && size_of(*mapping) == vma->size();
+        });
+        const std::uint64_t at = shelter + (vma->start - base);
+        if (same != saved_vdso.end()) {
+          move(at, vma->size(), (*same)->start());
+        } else {
+          batch.call("unmap the vdso", SYS_munmap, RemoteAddr(at), vma->size());
+        }
+      }
+    }
+  }
+
+  for (std::size_t i = 0; i < places_.size(); ++i) {
+    const Mapping& mapping = map_.map().mappings(static_cast<int>(i));
+    if (mapping.type() == Mapping::VDSO) continue;
+    if (places_[i].at != 0) {
+      batch.call("move " + label(mapping), SYS_mremap, RemoteAddr(places_[i].at), size_of(mapping), size_of(mapping),
+                 MREMAP_MAYMOVE | MREMAP_FIXED, RemoteAddr(mapping.start()));
+      continue;
+    }
+    batch.call("map " + label(mapping), SYS_mmap, RemoteAddr(mapping.start()), size_of(mapping),
+               static_cast<int>(mapping.protection()), map_flags(mapping) | MAP_FIXED, -1, 0);
+    for (const int advice : advice_of(mapping)) {
+      batch.try_call(SYS_madvise, RemoteAddr(mapping.start()), size_of(mapping), advice);
+    }
+    for (int guard = 0; guard < mapping.guards_size(); guard += 2) {
+      batch.call("guard " + label(mapping), SYS_madvise, RemoteAddr(mapping.guards(guard)),
+                 mapping.guards(guard + 1) - mapping.guards(guard), madv_guard_install);
+    }
+  }
+  return ok();
+}
+
+void AddressSpace::finish(CallBatch& batch) const {
+  if (map_.map().future_locked()) batch.try_call(SYS_mlockall, MCL_FUTURE);
+}
+
+}  // namespace crs

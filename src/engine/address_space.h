@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+// Address space: from a snapshot's mappings to mappings in place.
+//
+// What this file knows
+//   The restored process starts as a forked copy of the restorer, whose own memory is in the way. So every region is
+//   made and filled at a free place first (the hole: a range that neither the saved mappings nor the restorer use), by
+//   ordinary code with threads; then, from outside, everything of the restorer is unmapped and each region is moved to
+//   its own address by mremap(2), which moves page tables, not bytes.
+//   Mappings that hold nothing and are large are not made at the hole but in place: reservations of terabytes fit once,
+//   not always twice.
+//   The vdso and its vvar mappings are moved by name, by way of a shelter, since old and new place may overlap.
+//   Views of one shared anonymous object are made of a base mapping by mremap(2) with an old size of 0.
+//
+// Kernel interfaces: mmap(2), mremap(2), madvise(2), mlock2(2).
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "engine/memory_map.h"
+#include "engine/resource_kind.h"
+
+namespace crs {
+
+class AddressSpace {
+ public:
+  explicit AddressSpace(const MemoryMap& map) : map_(map) {}
+
+  // Chooses the hole, in the restorer, before it forks. errors: refused (no room).
+  Status plan();
+  // Where the engine's batches run while memory is rebuilt: at the start of the hole.
+  RemoteAddr landing() const { return RemoteAddr(hole_); }
+  static constexpr std::uint64_t landing_size = 1u << 20;
+
+  // In the forked copy: makes all regions at the hole and fills them from the page file, checking every checksum.
+  Status fill(const store::SnapshotReader& snapshot, unsigned workers, Deadline deadline) const;
+
+  // From outside: the calls that clear the way and put everything in place. `now` are the process's mappings.
+  // The hole stays, with the landing.
+  Status rebuild(CallBatch& batch, std::span<const Vma> now) const;
+  // The last of it: mlockall(MCL_FUTURE) and the like, which must come after everything is mapped.
+  void finish(CallBatch& batch) const;
+  std::uint64_t hole_size() const { return hole_size_; }
+
+ private:
+  struct Place {
+    std::uint64_t at = 0;  // in the hole; 0: made in place
+  };
+  const MemoryMap& map_;
+  std::vector<Place> places_;  // one for each mapping
+  std::vector<std::uint64_t> object_places_;
+  std::uint64_t hole_ = 0;
+  std::uint64_t hole_size_ = 0;
+};
+
+}  // namespace crs

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+// Thread table: each thread's registers and what it told the kernel of itself.
+//
+// What this file knows
+//   PTRACE_GETREGS, NT_X86_XSTATE and PTRACE_GETSIGMASK were read by the freeze. The robust list and the rseq
+//   registration can be asked from outside, the address of clear_child_tid (PR_GET_TID_ADDRESS) and the alternate stack
+//   only from inside. A thread stopped inside an rseq critical section is sent to its abort handler, as the kernel does
+//   on preemption; the kernel clears rseq_cs then.
+//   An interrupted system call is saved as one to be made again (interrupted_calls.h).
+// What it leaves to others
+//   Creating threads (rebuilder.h); scheduling, credentials, pending signals of threads (the kinds).
+//
+// Kernel interfaces: ptrace(2) PTRACE_GET_RSEQ_CONFIGURATION (since Linux 5.13), get_robust_list(2), rseq(2),
+// set_tid_address(2), sigaltstack(2), prctl(2).
+#pragma once
+
+#include <sys/user.h>
+
+#include <string>
+#include <vector>
+
+#include "engine/resource_kind.h"
+#include "engine/thread_table.pb.h"
+
+namespace crs {
+
+class ThreadTable {
+ public:
+  static constexpr std::string_view section = "thread_table";
+
+  void ask(const FrozenProcess& target, Questions& questions);
+  Status collect(CollectContext& context);
+  Result<std::string> save() const { return to_section(table_); }
+
+  // Checks ids, sizes and that registers lead to user space and cannot raise privileges.
+  Status load(std::string_view bytes);
+  Status check(CheckContext& context) const;  // vector features that this CPU lacks
+  const std::vector<NsPid>& ids() const { return ids_; }
+  bool stopped() const { return table_.stopped(); }
+  std::size_t size() const { return ids_.size(); }
+
+  // Phase::threads: calls that each thread makes about itself.
+  void rebuild(RebuildContext& context) const;
+  // The last: vector state, registers, signal mask by ptrace(2), of the stopped thread `tid`.
+  Status set_state(std::size_t index, Tid tid) const;
+  nlohmann::json describe() const;
+
+ private:
+  struct Question {
+    CallBatch::Buffer tid_address, alternate_stack;
+  };
+  std::vector<Question> questions_;
+  std::vector<NsPid> ids_;
+  state::ThreadTable table_;
+};
+
+}  // namespace crs
