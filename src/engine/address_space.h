@@ -30,7 +30,7 @@ class AddressSpace {
   Status plan();
   // Where the engine's batches run while memory is rebuilt: at the start of the hole.
   RemoteAddr landing() const { return RemoteAddr(hole_); }
-  static constexpr std::uint64_t landing_size = 1u << 20;
+  static constexpr std::uint64_t landing_size = 16u << 20;
 
   // In the forked copy: makes all regions at the hole and fills them from the page file, checking every checksum.
   Status fill(const store::SnapshotReader& snapshot, unsigned workers, Deadline deadline) const;

@@ -93,6 +93,10 @@ class CallBatch {
   // --- For whoever runs it.
   // One more call after all others, with which the batch tells that it is at its end.
   void set_ending(long number, std::array<std::uint64_t, 3> arguments) { ending_ = Ending{number, arguments}; }
+  void clear_ending() { ending_.reset(); }
+  bool makes(long number) const {
+    return std::ranges::any_of(calls_, [number](const Call& call) { return call.number == number; });
+  }
   std::size_t entries() const { return calls_.size() + (ending_ ? 1 : 0); }
   std::size_t image_size() const;  // bytes, a multiple of 64
   Bytes image(RemoteAddr base) const;

@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/rebuilder.h"
+
+#include <fcntl.h>
+#include <linux/sched.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include <cerrno>
+#include <thread>
+
+#include "engine/frozen_state.h"
+#include "engine/remote_calls.h"
+
+namespace crs {
+namespace {
+
+constexpr std::uint64_t syscall_in_loop = 27;  // offset of the system call instruction in batch_loop()
+
+bool queues_signals(const CallBatch& batch) {
+  return batch.makes(SYS_rt_sigqueueinfo) || batch.makes(SYS_rt_tgsigqueueinfo);
+}
+
+}  // namespace
+
+Rebuilder::Rebuilder(Setup setup) : setup_(std::move(setup)) {
+  ids_.push_back(setup_.ns_pid);
+  host_tids_[setup_.ns_pid.v] = Tid(setup_.pid.v);
+}
+
+Tid Rebuilder::host_tid(NsPid ns_tid) const {
+  const auto found = host_tids_.find(ns_tid.v);
+  return found == host_tids_.end() ? Tid(0) : found->second;
+}
+
+Status Rebuilder::begin() {
+  const Tid leader(setup_.pid.v);
+  for (;;) {
+    CRS_TRY(const int status, wait_for_stop(leader, setup_.deadline));
+    if (status >> 16 == 0 && WSTOPSIG(status) == SIGSTOP) break;
+    CRS_CHECK(resume(leader, PTRACE_CONT));
+  }
+  CRS_TRY(memory_, open_file("/proc/" + std::to_string(setup_.pid.v) + "/mem", O_RDWR));
+  return pwrite_all(memory_.get(), batch_loop(), setup_.landing.v, "the landing");
+}
+
+Status Rebuilder::resume(Tid tid, int how) {
+  if (ptrace(static_cast<__ptrace_request>(how), tid.v, nullptr, nullptr) != 0) {
+    return Error::from_errno(errno, "resume " + to_string(tid), Errc::target_gone);
+  }
+  return ok();
+}
+
+Result<user_regs_struct> Rebuilder::registers_of(Tid tid) const {
+  user_regs_struct registers{};
+  if (ptrace(PTRACE_GETREGS, tid.v, nullptr, &registers) != 0) {
+    return Error::from_errno(errno, "read registers of " + to_string(tid), Errc::target_gone);
+  }
+  return registers;
+}
+
+Status Rebuilder::start(const Job& job) {
+  const Tid tid = host_tid(job.thread);
+  CRS_TRY(user_regs_struct registers, registers_of(tid));
+  registers.orig_rax = ~std::uint64_t{0};
+  registers.rip = setup_.landing.v;
+  registers.rbx = job.at.v;
+  registers.rbp = job.batch->entries();
+  if (ptrace(PTRACE_SETREGS, tid.v, nullptr, &registers) != 0) {
+    return Error::from_errno(errno, "set registers of " + to_string(tid), Errc::target_gone);
+  }
+  return resume(tid, job.stepped ? PTRACE_SYSCALL : PTRACE_CONT);
+}
+
+Status Rebuilder::await_end(const Job& job) {
+  const Tid tid = host_tid(job.thread);
+  for (;;) {
+    CRS_TRY(const int status, wait_for_stop(tid, setup_.deadline));
+    const int signal = WSTOPSIG(status);
+    if (job.stepped && signal == (SIGTRAP | 0x80)) {
+      CRS_TRY(const user_regs_struct registers, registers_of(tid));
+      if (registers.orig_rax == SYS_rt_sigreturn) {
+        // Its entry. Skipped by the next start() or leave(), which set orig_rax to -1 and another rip.
+        return ok();
+      }
+    } else if (status >> 16 == 0 && signal == SIGSTOP && !job.stepped) {
+      siginfo_t info{};
+      if (ptrace(PTRACE_GETSIGINFO, tid.v, nullptr, &info) != 0) {
+        return Error::from_errno(errno, "read a signal of " + to_string(tid), Errc::target_gone);
+      }
+      if (info.si_code == SI_TKILL && info.si_pid == setup_.ns_pid.v) return ok();
+      if (info.si_code == SI_TKILL) return ok();
+    } else if (status >> 16 == PTRACE_EVENT_CLONE) {
+      unsigned long made = 0;
+      if (ptrace(PTRACE_GETEVENTMSG, tid.v, nullptr, &made) != 0) {
+        return Error::from_errno(errno, "read a new thread's id", Errc::target_gone);
+      }
+      const Tid thread(static_cast<pid_t>(made));
+      CRS_CHECK(wait_for_stop(thread, setup_.deadline).has_value() ? ok() : Error(Errc::target_gone, "a thread ended"));
+      CRS_TRY(const ProcDir proc, ProcDir::open(Pid(thread.v)));
+      CRS_TRY(const ProcFields fields, proc.status());
+      const auto ids = fields.numbers("NSpid");
+      if (ids.empty()) return Error(Errc::unsupported, "this kernel's /proc does not tell NSpid");
+      host_tids_[static_cast<pid_t>(ids.back())] = thread;
+    }
+    CRS_CHECK(resume(tid, job.stepped ? PTRACE_SYSCALL : PTRACE_CONT));
+  }
+}
+
+Status Rebuilder::run_round(std::vector<Job>& jobs) {
+  for (const Job& job : jobs) {
+    const Bytes image = job.batch->image(job.at);
+    CRS_CHECK(pwrite_all(memory_.get(), image, job.at.v, "a batch"));
+    CRS_CHECK(start(job));
+  }
+  for (const Job& job : jobs) {
+    CRS_CHECK(await_end(job));
+    Bytes image(job.batch->image_size());
+    CRS_CHECK(pread_exact(memory_.get(), image, job.at.v, "a batch"));
+    job.batch->absorb(image);
+    CRS_CHECK(job.batch->first_failure().context([&] { return "thread " + to_string(job.thread); }));
+  }
+  jobs.clear();
+  return ok();
+}
+
+Status Rebuilder::run() {
+  std::vector<std::pair<NsPid, CallBatch*>> wanted;
+  if (!leader_batch_.empty()) wanted.emplace_back(setup_.ns_pid, &leader_batch_);
+  for (auto& [id, batch] : thread_batches_) {
+    if (!batch.empty()) wanted.emplace_back(NsPid(id), &batch);
+  }
+  std::ranges::stable_sort(wanted, {}, [](const auto& each) { return queues_signals(*each.second); });
+
+  const RemoteAddr first = setup_.landing + page_size;
+  const std::uint64_t end = setup_.landing.v + setup_.landing_size / 2;  // behind it is the shelter of the vdso
+  std::vector<Job> round;
+  RemoteAddr at = first;
+  for (auto& [id, batch] : wanted) {
+    if (host_tid(id).v == 0) return Error(Errc::bug, "a batch for thread " + to_string(id) + ", which does not exist");
+    const bool stepped = queues_signals(*batch);
+    batch->clear_ending();
+    if (!stepped) {
+      batch->set_ending(SYS_tgkill, {static_cast<std::uint64_t>(setup_.ns_pid.v), static_cast<std::uint64_t>(id.v), SIGSTOP});
+    }
+    const std::uint64_t size = batch->image_size();
+    if (first.v + size > end) return Error(Errc::refused, "the process has too many objects to be rebuilt at once");
+    const bool thread_is_taken = std::ranges::any_of(round, [&, thread = id](const Job& job) { return job.thread == thread; });
+    const bool mixes = !round.empty() && round.front().stepped != stepped;
+    if (at.v + size > end || thread_is_taken || mixes) {
+      CRS_CHECK(run_round(round));
+      at = first;
+    }
+    round.push_back({id, batch, at, stepped});
+    at = at + size;
+  }
+  CRS_CHECK(run_round(round));
+  leader_batch_ = CallBatch();
+  thread_batches_.clear();
+  return ok();
+}
+
+Status Rebuilder::create_threads(std::span<const NsPid> ids) {
+  for (const NsPid id : ids) {
+    if (id == setup_.ns_pid) continue;
+    for (int attempt = 0;; ++attempt) {
+      CallBatch batch;
+      clone_args arguments{};
+      arguments.flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM;
+      arguments.stack = setup_.landing.v + setup_.landing_size / 2;  // never used, but must be something
+      arguments.stack_size = 4096;
+      arguments.set_tid_size = 1;
+      const auto number = batch.in_value(id.v);
+      const auto buffer = batch.in_value(arguments);
+      batch.point(buffer, offsetof(clone_args, set_tid), number);
+      const auto made = batch.try_call(SYS_clone3, buffer, sizeof arguments);
+      std::vector<Job> jobs{{setup_.ns_pid, &batch, setup_.landing + page_size, false}};
+      batch.set_ending(SYS_tgkill, {static_cast<std::uint64_t>(setup_.ns_pid.v),
+                                    static_cast<std::uint64_t>(setup_.ns_pid.v), SIGSTOP});
+      CRS_CHECK(run_round(jobs));
+      const auto result = batch.result(made);
+      if (result == id.v) break;
+      const int error_number = static_cast<int>(-result);
+      // A helper thread of ours that just ended may hold the number for a moment.
+      if (error_number == EEXIST && attempt < 50) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+        continue;
+      }
+      if (error_number == EEXIST) {
+        return Error(Errc::busy, "the thread id " + to_string(id) + " is in use by another process");
+      }
+      return Error::from_errno(error_number, "create thread " + to_string(id));
+    }
+    if (host_tid(id).v == 0) return Error(Errc::bug, "thread " + to_string(id) + " was made but not seen");
+    ids_.push_back(id);
+  }
+  return ok();
+}
+
+Status Rebuilder::leave(RemoteAddr hole, std::uint64_t size) {
+  const Tid tid(setup_.pid.v);
+  CRS_TRY(user_regs_struct registers, registers_of(tid));
+  registers.orig_rax = ~std::uint64_t{0};
+  registers.rip = setup_.landing.v + syscall_in_loop;
+  registers.rax = SYS_munmap;
+  registers.rdi = hole.v;
+  registers.rsi = size;
+  if (ptrace(PTRACE_SETREGS, tid.v, nullptr, &registers) != 0) {
+    return Error::from_errno(errno, "set registers", Errc::target_gone);
+  }
+  // A thread left at the entry of rt_sigreturn shows one exit stop first.
+  for (bool entered = false;;) {
+    CRS_CHECK(resume(tid, PTRACE_SYSCALL));
+    CRS_TRY(const int status, wait_for_stop(tid, setup_.deadline));
+    if (WSTOPSIG(status) != (SIGTRAP | 0x80)) continue;
+    CRS_TRY(registers, registers_of(tid));
+    if (!entered) {
+      entered = registers.orig_rax == SYS_munmap;
+      if (registers.orig_rax == ~std::uint64_t{0}) {
+        registers.rip = setup_.landing.v + syscall_in_loop;
+        registers.rax = SYS_munmap;
+        if (ptrace(PTRACE_SETREGS, tid.v, nullptr, &registers) != 0) {
+          return Error::from_errno(errno, "set registers", Errc::target_gone);
+        }
+      }
+      continue;
+    }
+    if (registers.rax != 0) return Error::from_errno(static_cast<int>(-static_cast<std::int64_t>(registers.rax)), "unmap the landing");
+    return ok();
+  }
+}
+
+Status Rebuilder::detach() {
+  for (const NsPid id : ids_) {
+    if (ptrace(PTRACE_DETACH, host_tid(id).v, nullptr, nullptr) != 0) {
+      return Error::from_errno(errno, "let " + to_string(host_tid(id)) + " run", Errc::target_gone);
+    }
+  }
+  return ok();
+}
+
+}  // namespace crs

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+// Rebuilder: finishes a half-made process from outside, by batches of system calls that its threads make.
+//
+// What this file knows
+//   The process is ours and dies with us (PTRACE_O_EXITKILL), so its batches need no way back. They run at the landing,
+//   the only memory that is there from the beginning to the end. A batch ends with a SIGSTOP of the thread to itself,
+//   which is seen as a signal-delivery-stop and suppressed. SIGSTOP would flush a pending SIGCONT, so batches that queue
+//   signals are stepped from system call to system call instead, after all others.
+//   clone3(2) with set_tid makes each thread under its old number; it stops at its first instruction, traced.
+//   The last munmap(2) takes the landing away and is stopped at its exit, where the real registers go in.
+// What it leaves to others
+//   What the calls are (AddressSpace, ThreadTable, the kinds).
+//
+// Kernel interfaces: ptrace(2), clone3(2).
+#pragma once
+
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "engine/resource_kind.h"
+#include "os/deadline.h"
+
+namespace crs {
+
+class Rebuilder : public RebuildContext {
+ public:
+  struct Setup {
+    const RestoreOptions& options;
+    Pid pid;          // in our pid namespace; seized by us, running or stopped
+    NsPid ns_pid;
+    RemoteAddr landing;
+    std::uint64_t landing_size = 0;
+    int executable_fd = -1;
+    Deadline deadline;
+    std::function<void(std::string)> note;
+  };
+  explicit Rebuilder(Setup setup);
+
+  // Waits for the process to stop itself (SIGSTOP) and puts the loop at the landing. errors: target_gone.
+  Status begin();
+  // Runs everything that was queued, and empties the batches.
+  Status run();
+  // Makes the threads (all but the leader, which is ids[0]). errors: busy (an id is taken).
+  Status create_threads(std::span<const NsPid> ids);
+  // Unmaps [hole, hole + size), which holds the landing; nothing can be queued afterwards.
+  Status leave(RemoteAddr hole, std::uint64_t size);
+  Status detach();  // all threads run
+
+  const RestoreOptions& options() const override { return setup_.options; }
+  Pid pid() const override { return setup_.pid; }
+  NsPid ns_pid() const override { return setup_.ns_pid; }
+  Tid host_tid(NsPid ns_tid) const override;
+  std::span<const NsPid> threads() const override { return ids_; }
+  int executable_fd() const override { return setup_.executable_fd; }
+  CallBatch& leader() override { return leader_batch_; }
+  CallBatch& thread(NsPid ns_tid) override { return thread_batches_[ns_tid.v]; }
+  void note(std::string text) override { setup_.note(std::move(text)); }
+
+ private:
+  struct Job {
+    NsPid thread;
+    CallBatch* batch;
+    RemoteAddr at;
+    bool stepped = false;
+  };
+  Status run_round(std::vector<Job>& jobs);
+  Status start(const Job& job);
+  Status await_end(const Job& job);
+  Status resume(Tid tid, int how);
+  Result<user_regs_struct> registers_of(Tid tid) const;
+
+  Setup setup_;
+  OwnedFd memory_;
+  std::vector<NsPid> ids_;
+  std::map<pid_t, Tid> host_tids_;
+  CallBatch leader_batch_;
+  std::map<pid_t, CallBatch> thread_batches_;
+};
+
+}  // namespace crs
