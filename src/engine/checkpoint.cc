@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+// Checkpoint: freeze, ask, collect, refuse or save, let go, make durable.
+//
+// What this file knows
+//   The process stands still from the first stop to the end of its memory's copy. With `terminate` or `stop` it is kept
+//   still until the snapshot is durable, so that nothing it does in between is lost or done twice.
+#include <signal.h>
+#include <sys/syscall.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "engine/collection.h"
+#include "engine/engine.h"
+#include "engine/frozen_state.h"
+
+namespace crs {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+std::string first_line(Result<std::string> text) {
+  if (!text) return {};
+  return text->substr(0, text->find('\n'));
+}
+
+std::vector<std::string> split_at_nul(const std::string& text) {
+  std::vector<std::string> words;
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t end = std::min(text.find('\0', at), text.size());
+    words.push_back(text.substr(at, end - at));
+    at = end + 1;
+  }
+  return words;
+}
+
+Status describe(const FrozenProcess& target, store::Manifest& manifest) {
+  utsname system{};
+  if (uname(&system) != 0) return Error::from_errno(errno, "uname");
+  manifest.host = system.nodename;
+  manifest.architecture = system.machine;
+  manifest.kernel = system.release;
+  manifest.boot_id = first_line(read_file("/proc/sys/kernel/random/boot_id"));
+  manifest.pid = target.ns_pid().v;
+  manifest.command = target.stat().comm;
+  CRS_TRY(manifest.executable, target.proc().read_link("exe"));
+  CRS_TRY(const std::string arguments, target.proc().read("cmdline"));
+  manifest.arguments = split_at_nul(arguments);
+  const auto uids = target.status().numbers("Uid");
+  manifest.uid = uids.empty() ? 0 : static_cast<std::uint32_t>(uids[0]);
+  manifest.threads = target.threads().size();
+  return ok();
+}
+
+Status send(const FrozenProcess& target, int signal) {
+  if (syscall(SYS_pidfd_send_signal, target.pidfd(), signal, nullptr, 0) != 0 && errno != ESRCH) {
+    return Error::from_errno(errno, "send a signal to " + to_string(target.pid()));
+  }
+  return ok();
+}
+
+}  // namespace
+
+Result<CheckpointReport> Engine::checkpoint(Pid pid, store::SnapshotWriter& writer, store::Manifest manifest,
+                                            const CheckpointOptions& options, Events& events) const {
+  const auto start = Clock::now();
+  CheckpointReport report;
+  Collection collection(kinds_);
+  Blockers blockers;
+  events.phase("freeze");
+  timespec now{};
+  const auto frozen_at = Clock::now();
+  CRS_TRY(FrozenProcess frozen, FrozenProcess::freeze(pid, options.deadline));
+  std::optional<FrozenProcess> target(std::move(frozen));
+  clock_gettime(CLOCK_REALTIME, &now);
+  manifest.created_ns = now.tv_sec * 1'000'000'000 + now.tv_nsec;
+
+  events.phase("collect");
+  CRS_CHECK(collection.collect(*target, blockers, &writer, options.deadline));
+  report.notes = blockers.notes();
+  CRS_CHECK(blockers.to_status(to_string(pid) + " (" + target->stat().comm + ") cannot be saved"));
+  CRS_CHECK(describe(*target, manifest));
+  CRS_CHECK(collection.save(writer));
+
+  events.phase("memory");
+  PageSaverOptions saving;
+  saving.workers = options.workers;
+  saving.deadline = options.deadline;
+  saving.progress = [&](std::uint64_t done, std::uint64_t total) { events.progress(done, total); };
+  CRS_CHECK(save_pages(*target, collection.memory().contents(), writer.pages(), saving));
+  manifest.memory_bytes = collection.memory().content_bytes();
+  report.threads = target->threads().size();
+  report.memory_bytes = manifest.memory_bytes;
+  report.stop = Clock::now() - frozen_at;
+  manifest.stop_ns = static_cast<std::uint64_t>(report.stop.count());
+  if (options.after == AfterCapture::run) target.reset();
+
+  events.phase("commit");
+  CRS_CHECK(options.deadline.check("the snapshot was being made durable"));
+  CRS_TRY(report.path, writer.commit(std::move(manifest)));
+  report.stored_bytes = writer.page_summary().stored_bytes;
+  if (options.after == AfterCapture::terminate) {
+    CRS_CHECK(send(*target, SIGKILL));
+    target.reset();
+  } else if (options.after == AfterCapture::stop) {
+    CRS_CHECK(send(*target, SIGSTOP));
+    target.reset();
+    report.stop = Clock::now() - frozen_at;
+  }
+  for (const std::string& note : report.notes) events.note(note);
+  report.total = Clock::now() - start;
+  return report;
+}
+
+Result<ExamineReport> Engine::examine(Pid pid, Deadline deadline) const {
+  ExamineReport report;
+  Collection collection(kinds_);
+  const auto start = Clock::now();
+  {
+    CRS_TRY(FrozenProcess target, FrozenProcess::freeze(pid, deadline));
+    report.command = target.stat().comm;
+    CRS_CHECK(collection.collect(target, report.blockers, nullptr, deadline));
+    report.threads = target.threads().size();
+    report.mappings = target.vmas().size();
+  }
+  report.stop = Clock::now() - start;
+  report.descriptors = collection.descriptors();
+  report.memory_bytes = collection.memory().content_bytes();
+  return report;
+}
+
+}  // namespace crs

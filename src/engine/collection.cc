@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/collection.h"
+
+#include "engine/frozen_state.h"
+#include "engine/remote_calls.h"
+
+namespace crs {
+
+Status Collection::collect(FrozenProcess& target, Blockers& blockers, store::SnapshotWriter* writer, Deadline deadline) {
+  QuestionSet questions;
+  threads_.ask(target, questions);
+  for (const ActiveKind& each : kinds_) {
+    CRS_CHECK(each.kind->ask(target, questions).context(each.info->section));
+  }
+  std::vector<RemoteJob> jobs;
+  if (!questions.leader().empty()) jobs.push_back({0, &questions.leader()});
+  for (std::size_t i = 0; i < target.threads().size(); ++i) {
+    CallBatch& batch = questions.thread(target.threads()[i].ns_tid);
+    if (!batch.empty()) jobs.push_back({i, &batch});
+  }
+  CRS_CHECK(make_remote_calls(target, jobs, deadline));
+  CollectContext context{target, questions, blockers, writer};
+  CRS_CHECK(threads_.collect(context).context("threads"));
+  CRS_CHECK(memory_.collect(context).context("memory"));
+  CRS_CHECK(descriptors_.collect(context, kinds_).context("descriptors"));
+  for (const ActiveKind& each : kinds_) {
+    CRS_CHECK(deadline.check("the process was being looked at"));
+    CRS_CHECK(each.kind->collect(context).context(each.info->section));
+  }
+  return ok();
+}
+
+Status Collection::save(store::SnapshotWriter& writer) const {
+  const auto add = [&](std::string_view name, Result<std::string> bytes) -> Status {
+    CRS_TRY(std::string content, std::move(bytes));
+    return writer.add_section(name, std::move(content));
+  };
+  CRS_CHECK(add(ThreadTable::section, threads_.save()));
+  CRS_CHECK(add(MemoryMap::section, memory_.save()));
+  CRS_CHECK(add(DescriptorTable::section, descriptors_.save()));
+  for (const ActiveKind& each : kinds_) CRS_CHECK(add(each.info->section, each.kind->save()));
+  return ok();
+}
+
+}  // namespace crs
