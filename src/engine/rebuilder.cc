@@ -163,6 +163,21 @@ Status Rebuilder::run() {
   return ok();
 }
 
+Status Rebuilder::unregister_rseq() {
+  constexpr auto get_configuration = static_cast<__ptrace_request>(0x420f);  // PTRACE_GET_RSEQ_CONFIGURATION
+  constexpr int unregister = 1;                                             // RSEQ_FLAG_UNREGISTER
+  struct {
+    std::uint64_t address;
+    std::uint32_t size, signature, flags, padding;
+  } rseq{};
+  if (ptrace(get_configuration, setup_.pid.v, sizeof rseq, &rseq) < 0) {
+    return Error::from_errno(errno, "read the rseq registration");
+  }
+  if (rseq.address == 0) return ok();
+  leader_batch_.call("unregister rseq", SYS_rseq, RemoteAddr(rseq.address), rseq.size, unregister, rseq.signature);
+  return ok();
+}
+
 Status Rebuilder::create_threads(std::span<const NsPid> ids) {
   for (const NsPid id : ids) {
     if (id == setup_.ns_pid) continue;

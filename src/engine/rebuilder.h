@@ -42,6 +42,8 @@ class Rebuilder : public RebuildContext {
   Status begin();
   // Runs everything that was queued, and empties the batches.
   Status run();
+  // Queues the end of the C library's registration, which the kernel would otherwise go on writing to.
+  Status unregister_rseq();
   // Makes the threads (all but the leader, which is ids[0]). errors: busy (an id is taken).
   Status create_threads(std::span<const NsPid> ids);
   // Unmaps [hole, hole + size), which holds the landing; nothing can be queued afterwards.

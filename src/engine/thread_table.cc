@@ -92,6 +92,9 @@ Status ThreadTable::collect(CollectContext& context) {
   const FrozenProcess& target = context.target;
   table_.Clear();
   table_.set_stopped(target.group_stopped());
+  const auto pid = static_cast<std::uint64_t>(target.pid().v);
+  table_.set_leads_group(target.stat().field(5) == pid);
+  table_.set_leads_session(target.stat().field(6) == pid);
   const auto read = [&](RemoteAddr from, std::span<std::byte> out) { return target.read_memory(from, out); };
   for (std::size_t i = 0; i < target.threads().size(); ++i) {
     const FrozenThread& thread = target.threads()[i];

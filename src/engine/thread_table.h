@@ -37,6 +37,8 @@ class ThreadTable {
   Status check(CheckContext& context) const;  // vector features that this CPU lacks
   const std::vector<NsPid>& ids() const { return ids_; }
   bool stopped() const { return table_.stopped(); }
+  bool leads_group() const { return table_.leads_group(); }
+  bool leads_session() const { return table_.leads_session(); }
   std::size_t size() const { return ids_.size(); }
 
   // Phase::threads: calls that each thread makes about itself.

@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/restoration.h"
+
+#include <fcntl.h>
+#include <linux/sched.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <thread>
+
+#include "engine/error_message.h"
+
+namespace crs {
+namespace {
+
+// Blocks all signals as long as it lives, so that a forked copy starts with them blocked.
+class BlockedSignals {
+ public:
+  BlockedSignals() {
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before_);
+  }
+  BlockedSignals(const BlockedSignals&) = delete;
+  BlockedSignals& operator=(const BlockedSignals&) = delete;
+  ~BlockedSignals() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+
+ private:
+  sigset_t before_{};
+};
+
+// A child that is killed and reaped unless it was let go.
+class Child {
+ public:
+  explicit Child(Pid pid) : pid_(pid) {}
+  Child(const Child&) = delete;
+  Child& operator=(const Child&) = delete;
+  ~Child() {
+    if (pid_.v <= 0) return;
+    kill(pid_.v, SIGKILL);
+    // Its threads are traced by us, so each is ours to reap, and the leader comes last.
+    for (int attempt = 0; attempt < 2000; ++attempt) {
+      if (waitpid(pid_.v, nullptr, __WALL | WNOHANG) == pid_.v) return;
+      if (const auto proc = ProcDir::open(pid_)) {
+        if (const auto tids = proc->tasks()) {
+          for (const Tid tid : *tids) {
+            if (tid.v != pid_.v) waitpid(tid.v, nullptr, __WALL | WNOHANG);
+          }
+        }
+      }
+      std::this_thread::sleep_for(std::chrono::microseconds(500));
+    }
+  }
+  Pid release() { return std::exchange(pid_, Pid(0)); }
+
+ private:
+  Pid pid_;
+};
+
+Result<Pid> clone_with_number(NsPid number) {
+  clone_args arguments{};
+  const pid_t wanted = number.v;
+  arguments.exit_signal = SIGCHLD;
+  arguments.set_tid = reinterpret_cast<std::uint64_t>(&wanted);
+  arguments.set_tid_size = 1;
+  for (int attempt = 0;; ++attempt) {
+    const long pid = syscall(SYS_clone3, &arguments, sizeof arguments);
+    if (pid >= 0) return Pid(static_cast<pid_t>(pid));
+    if (errno == EINTR || errno == EAGAIN) {
+      if (attempt < 10) continue;
+    }
+    if (errno == EEXIST) return Error(Errc::busy, "the pid " + to_string(number) + " is in use");
+    return Error::from_errno(errno, "create a process with pid " + to_string(number));
+  }
+}
+
+Status stop_ourselves() {
+  if (syscall(SYS_tgkill, getpid(), syscall(SYS_gettid), SIGSTOP) != 0) return Error::from_errno(errno, "stop");
+  return ok();
+}
+
+// The C library registered both for us; the kernel would look at memory that is gone. (The restartable sequence is the
+// rebuilder's business.)
+Status unregister_from_kernel() {
+  constexpr std::size_t list_head_size = 24;
+  if (syscall(SYS_set_robust_list, nullptr, list_head_size) != 0) return Error::from_errno(errno, "set_robust_list");
+  syscall(SYS_set_tid_address, nullptr);
+  return ok();
+}
+
+// One above every descriptor that is open here.
+Result<int> first_unused_descriptor() {
+  CRS_TRY(const ProcDir self, ProcDir::open(Pid(getpid())));
+  CRS_TRY(const auto fds, self.fds());
+  return fds.empty() ? 3 : fds.back().v + 1;
+}
+
+}  // namespace
+
+Status Restoration::load() {
+  const auto read = [&](std::string_view name, auto& part) -> Status {
+    CRS_TRY(const std::string_view bytes, snapshot_.section(name));
+    return part.load(bytes).context(std::string(name));
+  };
+  CRS_CHECK(read(ThreadTable::section, threads_));
+  CRS_CHECK(read(MemoryMap::section, memory_));
+  CRS_CHECK(read(DescriptorTable::section, descriptors_));
+  for (const ActiveKind& each : kinds_) {
+    // A snapshot of an older version may lack a kind that is newer than it.
+    if (!snapshot_.has_section(each.info->section)) continue;
+    CRS_CHECK(read(each.info->section, *each.kind));
+  }
+  return ok();
+}
+
+Status Restoration::check(Blockers& blockers) {
+  CheckContext context{snapshot_, options_.restore, blockers};
+  CRS_CHECK(threads_.check(context));
+  CRS_CHECK(memory_.check(context));
+  CRS_CHECK(descriptors_.check(context, kinds_));
+  for (const ActiveKind& each : kinds_) CRS_CHECK(each.kind->check(context).context(each.info->section));
+  return space_.plan();
+}
+
+nlohmann::json Restoration::describe() const {
+  nlohmann::json all = {{std::string(ThreadTable::section), threads_.describe()},
+                        {std::string(MemoryMap::section), memory_.describe()},
+                        {std::string(DescriptorTable::section), descriptors_.describe(kinds_)}};
+  for (const ActiveKind& each : kinds_) {
+    auto description = each.kind->describe();
+    if (!description.is_null()) all[each.info->section] = std::move(description);
+  }
+  return all;
+}
+
+// In the forked copy. Everything but the last step is ordinary code.
+Status Restoration::fill_inside(int channel) {
+  if (threads_.leads_session()) {
+    if (setsid() < 0) return Error::from_errno(errno, "setsid");
+  } else if (threads_.leads_group()) {
+    if (setpgid(0, 0) != 0) return Error::from_errno(errno, "setpgid");
+  }
+  InsideContext context{snapshot_, options_.restore, threads_.ids().front(), {-1, -1, -1}, executable_number_};
+  for (int fd = 0; fd < 3; ++fd) {
+    if (fcntl(fd, F_GETFD) >= 0) context.own_stdio[static_cast<std::size_t>(fd)] = fd;
+  }
+  const auto restore = [&](Phase phase) -> Status {
+    for (const ActiveKind& each : kinds_) {
+      if (each.info->phase == phase) CRS_CHECK(each.kind->restore_inside(context).context(each.info->section));
+    }
+    return ok();
+  };
+  CRS_CHECK(restore(Phase::process));
+  CRS_CHECK(space_.fill(snapshot_, options_.workers, options_.deadline).context("memory"));
+  // Both numbers are taken before the table makes others; the process image replaces the second.
+  if (dup3(channel, channel_number_, O_CLOEXEC) < 0 || dup3(channel, executable_number_, O_CLOEXEC) < 0) {
+    return Error::from_errno(errno, "keep descriptors open")
+        .with_hint("the limit of open files (ulimit -n) is too low for this program");
+  }
+  CRS_CHECK(descriptors_.create(context, kinds_).context("descriptors"));
+  for (const Phase phase : {Phase::descriptors, Phase::memory, Phase::threads, Phase::signals, Phase::timers, Phase::last}) {
+    CRS_CHECK(restore(phase));
+  }
+  const int keep[] = {channel_number_, executable_number_};
+  CRS_CHECK(descriptors_.install(keep).context("descriptors"));
+  return unregister_from_kernel();
+}
+
+void Restoration::run_inside(int channel) {
+  auto status = fill_inside(channel);
+  if (status) channel = channel_number_;
+  if (status) status = stop_ourselves();  // from here on the engine moves us from outside
+  PartReport report;
+  if (!status) report.error = std::move(status).error();
+  if (!report.error) report.error = Error(Errc::bug, "the copy of the restorer went on by itself");
+  const std::string text = report.to_text();
+  (void)!write(channel, text.data(), text.size());
+  _exit(1);
+}
+
+// From outside, phase by phase.
+Status Restoration::finish_outside(Rebuilder& rebuilder) {
+  for (const Phase phase : all_phases) {
+    if (phase == Phase::memory) {
+      CRS_TRY(const ProcDir proc, ProcDir::open(rebuilder.pid()));
+      CRS_TRY(const auto now, proc.maps());
+      // The kernel counts in the restartable sequence's memory until it is unregistered, so that comes first.
+      CRS_CHECK(rebuilder.unregister_rseq());
+      CRS_CHECK(space_.rebuild(rebuilder.leader(), now));
+      CRS_CHECK(rebuilder.run().context("memory"));
+    }
+    if (phase == Phase::threads) {
+      CRS_CHECK(rebuilder.create_threads(threads_.ids()));
+      threads_.rebuild(rebuilder);
+    }
+    for (const ActiveKind& each : kinds_) {
+      if (each.info->phase == phase) CRS_CHECK(each.kind->rebuild(rebuilder).context(each.info->section));
+    }
+    if (phase == Phase::timers) {
+      space_.finish(rebuilder.leader());
+      rebuilder.leader().try_call(SYS_close, rebuilder.executable_fd());
+      rebuilder.leader().try_call(SYS_close, channel_number_);
+    }
+    if (phase == Phase::last) {
+      CommitContext commit{snapshot_, options_.restore, [&](std::string text) { rebuilder.note(std::move(text)); }};
+      CRS_CHECK(options_.deadline.check("the process was being rebuilt"));
+      for (const ActiveKind& each : kinds_) CRS_CHECK(each.kind->commit(commit).context(each.info->section));
+    }
+    CRS_CHECK(rebuilder.run());
+  }
+  CRS_CHECK(rebuilder.leave(space_.landing(), space_.hole_size()));
+  for (std::size_t i = 0; i < threads_.size(); ++i) {
+    CRS_CHECK(threads_.set_state(i, rebuilder.host_tid(threads_.ids()[i])));
+  }
+  if (threads_.stopped()) kill(rebuilder.pid().v, SIGSTOP);
+  return rebuilder.detach();
+}
+
+Result<Pid> Restoration::create(std::vector<std::string>& notes) {
+  int ends[2];
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) return Error::from_errno(errno, "socketpair");
+  OwnedFd ours(ends[0]);
+  OwnedFd theirs(ends[1]);
+  CRS_TRY(const int unused, first_unused_descriptor());
+  channel_number_ = std::max(unused, descriptors_.first_free());
+  executable_number_ = channel_number_ + 1;
+  const NsPid number = threads_.ids().front();
+  const BlockedSignals blocked;
+  CRS_TRY(const Pid pid, clone_with_number(number));
+  if (pid.v == 0) {
+    // Not before the tracer has us: it must see the stop at the end.
+    ours.reset();
+    char go = 0;
+    if (read(theirs.get(), &go, 1) != 1) _exit(1);
+    run_inside(theirs.get());
+  }
+  Child child(pid);
+  theirs.reset();
+  if (ptrace(PTRACE_SEIZE, pid.v, nullptr, PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACECLONE | PTRACE_O_EXITKILL) != 0) {
+    return Error::from_errno(errno, "seize the new process");
+  }
+  if (write(ours.get(), "g", 1) != 1) return Error::from_errno(errno, "start the new process");
+  Rebuilder::Setup setup{options_.restore, pid, number, space_.landing(), AddressSpace::landing_size,
+                         executable_number_, options_.deadline,
+                         [&](std::string text) { notes.push_back(std::move(text)); }};
+  Rebuilder rebuilder(std::move(setup));
+  auto status = rebuilder.begin();
+  if (!status) {
+    // It ended by itself: it says why.
+    std::string text(65536, '\0');
+    const ssize_t got = recv(ours.get(), text.data(), text.size(), MSG_DONTWAIT);
+    if (got > 0) {
+      text.resize(static_cast<std::size_t>(got));
+      if (auto report = PartReport::parse(text); report && report->error) return std::move(*report->error);
+    }
+    return std::move(status).error();
+  }
+  CRS_CHECK(finish_outside(rebuilder));
+  return child.release();
+}
+
+}  // namespace crs

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+// Restoration: everything of one snapshot, loaded, checked, and brought back into one new process.
+//
+// What this file knows
+//   The order: load and check before anything exists; then a forked copy that fills itself (inside), finished from
+//   outside by batches, phase by phase; then the side effects that cannot be taken back; then it runs.
+//   Whoever calls create() becomes the parent and the tracer of the new process, in its own pid namespace.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "engine/active_kinds.h"
+#include "engine/address_space.h"
+#include "engine/engine.h"
+#include "engine/memory_map.h"
+#include "engine/rebuilder.h"
+#include "engine/thread_table.h"
+
+namespace crs {
+
+class Restoration {
+ public:
+  Restoration(std::span<const KindInfo* const> table, const store::SnapshotReader& snapshot, const RestartOptions& options)
+      : kinds_(make_kinds(table)), snapshot_(snapshot), options_(options), space_(memory_) {}
+  Restoration(const Restoration&) = delete;
+  Restoration& operator=(const Restoration&) = delete;
+
+  Status load();                   // every section; errors: bad_snapshot
+  Status check(Blockers& blockers);
+  const ThreadTable& threads() const { return threads_; }
+  nlohmann::json describe() const;
+
+  // Makes the process and lets it run; on failure nothing of it is left. Answers its pid (ours to wait for).
+  Result<Pid> create(std::vector<std::string>& notes);
+
+ private:
+  [[noreturn]] void run_inside(int channel);
+  Status fill_inside(int channel);
+  Status finish_outside(Rebuilder& rebuilder);
+
+  std::vector<ActiveKind> kinds_;
+  const store::SnapshotReader& snapshot_;
+  const RestartOptions& options_;
+  MemoryMap memory_;
+  AddressSpace space_;
+  ThreadTable threads_;
+  DescriptorTable descriptors_;
+  // Descriptor numbers of the new process, above all saved ones, until it is finished.
+  int channel_number_ = -1;
+  int executable_number_ = -1;
+};
+
+}  // namespace crs
