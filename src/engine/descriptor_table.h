@@ -52,6 +52,7 @@ class DescriptorTable {
   // The last act inside: closes everything but the created descriptions and `keep` (which must be above all saved
   // numbers: see first_free()), then gives each description its numbers and close-on-exec flags.
   Status install(std::span<const int> keep);
+  bool is_replaced(std::uint32_t description, const RestoreOptions& options) const;  // by --fd or --stdio
   int first_free() const;  // one above the highest saved descriptor number, at least 3
 
   nlohmann::json describe(std::span<const ActiveKind> kinds) const;

@@ -103,6 +103,8 @@ struct CheckContext {
   const store::SnapshotReader& snapshot;
   const RestoreOptions& options;
   Blockers& blockers;
+  // Whether the user gave something else for the open file (--fd, --stdio), so that the saved one is not needed.
+  std::function<bool(std::uint32_t id)> is_replaced = [](std::uint32_t) { return false; };
 };
 
 // In the forked copy of the restorer that becomes the process: ordinary C++, ordinary system calls. All signals are
@@ -134,6 +136,7 @@ struct CommitContext {
   const store::SnapshotReader& snapshot;
   const RestoreOptions& options;
   std::function<void(std::string)> note;
+  std::function<bool(std::uint32_t id)> is_replaced = [](std::uint32_t) { return false; };  // see CheckContext
 };
 
 // --- The kind itself -----------------------------------------------------------------------------------------

@@ -123,7 +123,8 @@ Status Restoration::load() {
 }
 
 Status Restoration::check(Blockers& blockers) {
-  CheckContext context{snapshot_, options_.restore, blockers};
+  const auto is_replaced = [this](std::uint32_t id) { return descriptors_.is_replaced(id, options_.restore); };
+  CheckContext context{snapshot_, options_.restore, blockers, is_replaced};
   CRS_CHECK(threads_.check(context));
   CRS_CHECK(memory_.check(context));
   CRS_CHECK(descriptors_.check(context, kinds_));
@@ -211,7 +212,8 @@ Status Restoration::finish_outside(Rebuilder& rebuilder) {
       rebuilder.leader().try_call(SYS_close, channel_number_);
     }
     if (phase == Phase::last) {
-      CommitContext commit{snapshot_, options_.restore, [&](std::string text) { rebuilder.note(std::move(text)); }};
+      CommitContext commit{snapshot_, options_.restore, [&](std::string text) { rebuilder.note(std::move(text)); },
+                           [this](std::uint32_t id) { return descriptors_.is_replaced(id, options_.restore); }};
       CRS_CHECK(options_.deadline.check("the process was being rebuilt"));
       for (const ActiveKind& each : kinds_) CRS_CHECK(each.kind->commit(commit).context(each.info->section));
     }

@@ -1,0 +1,348 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/descriptor_table.h"
+
+#include <fcntl.h>
+#include <linux/kcmp.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <map>
+#include <set>
+#include <tuple>
+
+#include "engine/descriptor_table.pb.h"
+
+namespace crs {
+namespace {
+
+constexpr int most_descriptors = 1 << 20;
+
+// Raises the soft limit of open files to the hard one as long as it lives: we hold a copy of each description for a moment.
+class RaisedFileLimit {
+ public:
+  RaisedFileLimit() {
+    if (getrlimit(RLIMIT_NOFILE, &before_) != 0) return;
+    rlimit raised = before_;
+    raised.rlim_cur = raised.rlim_max;
+    changed_ = setrlimit(RLIMIT_NOFILE, &raised) == 0;
+  }
+  RaisedFileLimit(const RaisedFileLimit&) = delete;
+  RaisedFileLimit& operator=(const RaisedFileLimit&) = delete;
+  ~RaisedFileLimit() {
+    if (changed_) setrlimit(RLIMIT_NOFILE, &before_);
+  }
+
+ private:
+  rlimit before_{};
+  bool changed_ = false;
+};
+
+struct Seen {
+  RemoteFd fd;
+  std::string path;
+  std::string fdinfo;
+  struct stat status {};
+  std::uint32_t flags = 0;  // with O_CLOEXEC
+  std::int64_t position = 0;
+  OwnedFd local;
+};
+
+// What may share a description with another: everything that fdinfo and fstat tell is the same.
+auto likeness(const Seen& seen) {
+  return std::tuple(seen.status.st_dev, seen.status.st_ino, seen.position, seen.flags & ~std::uint32_t{O_CLOEXEC}, seen.path);
+}
+
+// A total order of descriptions, which kcmp(2) gives, so that many candidates cost n log n calls.
+int compare_files(Pid pid, RemoteFd a, RemoteFd b) {
+  const long order = syscall(SYS_kcmp, pid.v, pid.v, KCMP_FILE, a.v, b.v);
+  return order == 0 ? 0 : order == 1 ? -1 : 1;
+}
+
+Result<Seen> look_at(const FrozenProcess& target, RemoteFd fd) {
+  Seen seen;
+  seen.fd = fd;
+  const std::string number = std::to_string(fd.v);
+  CRS_TRY(seen.path, target.proc().read_link("fd/" + number));
+  CRS_TRY(seen.fdinfo, target.proc().read("fdinfo/" + number));
+  const ProcFields fields = ProcFields::parse(seen.fdinfo);
+  const auto flags = fields.number("flags", 8);
+  if (!flags) return Error(Errc::bug, "fdinfo without flags");
+  seen.flags = static_cast<std::uint32_t>(*flags);
+  seen.position = fields.signed_number("pos").value_or(0);
+  seen.local = OwnedFd(static_cast<int>(syscall(SYS_pidfd_getfd, target.pidfd(), fd.v, 0)));
+  if (seen.local) {
+    if (fstat(seen.local.get(), &seen.status) != 0) return Error::from_errno(errno, "fstat");
+  } else if (fstatat(target.proc().fd(), ("fd/" + number).c_str(), &seen.status, 0) != 0) {
+    return Error::from_errno(errno, "stat");
+  }
+  return seen;
+}
+
+std::string plain_words(const std::string& path) {
+  constexpr std::pair<std::string_view, std::string_view> table[] = {
+      {"socket:", "a socket"},
+      {"pipe:", "a pipe"},
+      {"anon_inode:[eventfd]", "an event counter (eventfd)"},
+      {"anon_inode:[eventpoll]", "a set of watched descriptors (epoll)"},
+      {"anon_inode:[timerfd]", "a timer (timerfd)"},
+      {"anon_inode:[signalfd]", "a signal descriptor (signalfd)"},
+      {"anon_inode:[io_uring]", "a ring for asynchronous I/O (io_uring)"},
+      {"anon_inode:[userfaultfd]", "a page fault descriptor (userfaultfd)"},
+      {"anon_inode:inotify", "a watch on files (inotify)"},
+      {"anon_inode:[fanotify]", "a watch on files (fanotify)"},
+      {"anon_inode:[pidfd]", "a handle of a process (pidfd)"},
+      {"pidfd:", "a handle of a process (pidfd)"},
+      {"anon_inode:[perf_event]", "a performance counter"},
+      {"/memfd:", "a memory file (memfd)"},
+      {"/proc/", "an entry of /proc"},
+      {"/sys/", "an entry of /sys"}};
+  for (const auto& [prefix, words] : table) {
+    if (path.starts_with(prefix)) return std::string(words);
+  }
+  return "a file of a kind that cannot be saved yet";
+}
+
+std::string fd_list(const std::vector<RemoteFd>& fds) {
+  std::string text;
+  for (std::size_t i = 0; i < fds.size() && i < 4; ++i) text += (i == 0 ? "fd " : ", ") + std::to_string(fds[i].v);
+  if (fds.size() > 4) text += " and " + std::to_string(fds.size() - 4) + " more";
+  return text;
+}
+
+}  // namespace
+
+struct DescriptorTable::State {
+  state::DescriptorTable table;
+  std::map<std::uint32_t, OwnedFd> made;  // by description
+
+  const state::Description* find(std::uint32_t id) const {
+    const auto& all = table.descriptions();
+    const auto found = std::ranges::lower_bound(all, id, {}, [](const state::Description& each) { return each.id(); });
+    return found != all.end() && found->id() == id ? &*found : nullptr;
+  }
+  // The user's --fd or --stdio for a description that stands at one of 0, 1, 2 or a named number; nullopt: as saved.
+  std::optional<int> overridden_number(std::uint32_t id, const RestoreOptions& options) const {
+    for (const auto& descriptor : table.descriptors()) {
+      if (descriptor.description() == id && options.fd_paths.contains(descriptor.number())) return descriptor.number();
+    }
+    return std::nullopt;
+  }
+  std::optional<int> stdio_number(std::uint32_t id) const {
+    for (const auto& descriptor : table.descriptors()) {
+      if (descriptor.description() == id && descriptor.number() < 3) return descriptor.number();
+    }
+    return std::nullopt;
+  }
+};
+
+DescriptorTable::DescriptorTable() : state_(std::make_unique<State>()) {}
+DescriptorTable::DescriptorTable(DescriptorTable&&) noexcept = default;
+DescriptorTable& DescriptorTable::operator=(DescriptorTable&&) noexcept = default;
+DescriptorTable::~DescriptorTable() = default;
+
+Status DescriptorTable::collect(CollectContext& context, std::span<const ActiveKind> kinds) {
+  const RaisedFileLimit raised;
+  auto& table = state_->table;
+  table.Clear();
+  const Pid pid = context.target.pid();
+  CRS_TRY(const auto fds, context.target.proc().fds());
+  std::vector<Seen> all;
+  for (const RemoteFd fd : fds) {
+    CRS_TRY(Seen seen, look_at(context.target, fd).context([&] { return to_string(fd); }));
+    all.push_back(std::move(seen));
+  }
+  std::vector<std::size_t> order(all.size());
+  for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
+  std::ranges::sort(order, [&](std::size_t a, std::size_t b) {
+    const auto left = likeness(all[a]), right = likeness(all[b]);
+    if (left != right) return left < right;
+    const int files = compare_files(pid, all[a].fd, all[b].fd);
+    return files != 0 ? files < 0 : all[a].fd < all[b].fd;
+  });
+  // Groups of descriptors with one description, then numbered in the order of their lowest descriptor.
+  std::vector<std::vector<std::size_t>> groups;
+  for (std::size_t i = 0; i < order.size(); ++i) {
+    const bool same = i > 0 && likeness(all[order[i - 1]]) == likeness(all[order[i]]) &&
+                      compare_files(pid, all[order[i - 1]].fd, all[order[i]].fd) == 0;
+    if (!same) groups.emplace_back();
+    groups.back().push_back(order[i]);
+  }
+  std::ranges::sort(groups, {}, [&](const auto& group) { return all[group.front()].fd; });
+
+  std::map<int, state::Descriptor> descriptors;
+  for (std::size_t index = 0; index < groups.size(); ++index) {
+    const Seen& first = all[groups[index].front()];
+    OpenFile file;
+    file.id = static_cast<std::uint32_t>(index + 1);
+    file.path = first.path;
+    file.status = first.status;
+    file.flags = first.flags & ~std::uint32_t{O_CLOEXEC};
+    file.position = first.position;
+    file.fdinfo = first.fdinfo;
+    file.local = first.local.get();
+    for (const std::size_t member : groups[index]) {
+      file.fds.push_back(all[member].fd);
+      state::Descriptor descriptor;
+      descriptor.set_number(all[member].fd.v);
+      descriptor.set_description(file.id);
+      descriptor.set_close_on_exec((all[member].flags & O_CLOEXEC) != 0);
+      descriptors[all[member].fd.v] = descriptor;
+    }
+    auto& description = *table.add_descriptions();
+    description.set_id(file.id);
+    description.set_path(file.path);
+    description.set_flags(file.flags);
+    const ActiveKind* owner = nullptr;
+    for (const ActiveKind& each : kinds) {
+      if (!each.kind->claims(file)) continue;
+      if (owner != nullptr) {
+        return Error(Errc::bug, fd_list(file.fds) + ": claimed by " + owner->info->section + " and " + each.info->section);
+      }
+      owner = &each;
+    }
+    if (owner == nullptr) {
+      context.blockers.add(fd_list(file.fds) + " (" + file.path + ")", plain_words(file.path) + " cannot be saved yet",
+                           "let the program close it before the checkpoint");
+      continue;
+    }
+    description.set_kind(owner->info->section);
+    CRS_CHECK(owner->kind->collect_file(context, file).context([&] { return fd_list(file.fds) + " (" + file.path + ")"; }));
+  }
+  for (auto& [number, descriptor] : descriptors) *table.add_descriptors() = descriptor;
+  return ok();
+}
+
+Result<std::string> DescriptorTable::save() const { return to_section(state_->table); }
+
+Status DescriptorTable::load(std::string_view bytes) {
+  auto& table = state_->table;
+  CRS_CHECK(from_section(bytes, table));
+  std::uint32_t previous_id = 0;
+  for (const auto& description : table.descriptions()) {
+    if (description.id() <= previous_id) return Error(Errc::bad_snapshot, "open files are out of order");
+    previous_id = description.id();
+  }
+  int previous = -1;
+  for (const auto& descriptor : table.descriptors()) {
+    if (descriptor.number() <= previous || descriptor.number() >= most_descriptors) {
+      return Error(Errc::bad_snapshot, "descriptor " + std::to_string(descriptor.number()) + " is impossible or out of order");
+    }
+    if (state_->find(descriptor.description()) == nullptr) {
+      return Error(Errc::bad_snapshot, "descriptor " + std::to_string(descriptor.number()) + " refers to nothing");
+    }
+    previous = descriptor.number();
+  }
+  return ok();
+}
+
+Status DescriptorTable::check(CheckContext& context, std::span<const ActiveKind> kinds) {
+  for (const auto& description : state_->table.descriptions()) {
+    const bool known = std::ranges::any_of(kinds, [&](const ActiveKind& each) { return description.kind() == each.info->section; });
+    if (!known) {
+      return Error(Errc::bad_snapshot, description.path() + " was saved by kind '" + description.kind() + "', which this crs lacks")
+          .with_hint("use the crs that made the snapshot, or a newer one");
+    }
+  }
+  for (const auto& [number, path] : context.options.fd_paths) {
+    const bool there = std::ranges::any_of(state_->table.descriptors(), [n = number](const auto& each) { return each.number() == n; });
+    if (!there) {
+      context.blockers.add("--fd " + std::to_string(number) + "=" + path, "the program has no such descriptor",
+                           "crs inspect lists those it has");
+    }
+  }
+  return ok();
+}
+
+bool DescriptorTable::is_replaced(std::uint32_t description, const RestoreOptions& options) const {
+  if (state_->overridden_number(description, options)) return true;
+  const bool other_stdio = options.stdio == StdioMode::null || options.stdio == StdioMode::inherit;
+  return other_stdio && state_->stdio_number(description).has_value();
+}
+
+int DescriptorTable::first_free() const {
+  const auto& all = state_->table.descriptors();
+  return all.empty() ? 3 : std::max(3, all.rbegin()->number() + 1);
+}
+
+Status DescriptorTable::create(InsideContext& context, std::span<const ActiveKind> kinds) {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+  }
+  CRS_TRY(const ProcDir self, ProcDir::open(Pid(getpid())));
+  CRS_TRY(const auto open_now, self.fds());
+  const int above = std::max(first_free(), open_now.empty() ? 0 : open_now.back().v + 1);
+  for (const auto& description : state_->table.descriptions()) {
+    const auto make = [&]() -> Result<OwnedFd> {
+      const RestoreOptions& options = context.options;
+      if (const auto number = state_->overridden_number(description.id(), options)) {
+        const int access = static_cast<int>(description.flags()) & (O_ACCMODE | O_APPEND | O_NONBLOCK);
+        const int create = (access & O_ACCMODE) == O_RDONLY ? 0 : O_CREAT;
+        return open_file(options.fd_paths.at(*number), access | create | O_NOCTTY, 0644);
+      }
+      if (const auto number = state_->stdio_number(description.id())) {
+        if (options.stdio == StdioMode::null) return open_file("/dev/null", static_cast<int>(description.flags()) & O_ACCMODE);
+        if (options.stdio == StdioMode::inherit) {
+          const int own = context.own_stdio[static_cast<std::size_t>(*number)];
+          if (own < 0) return open_file("/dev/null", O_RDWR);
+          const int copy = fcntl(own, F_DUPFD_CLOEXEC, above);
+          if (copy < 0) return Error::from_errno(errno, "take the restart's own descriptor");
+          return OwnedFd(copy);
+        }
+      }
+      for (const ActiveKind& each : kinds) {
+        if (description.kind() == each.info->section) return each.kind->restore_file(context, description.id());
+      }
+      return Error(Errc::bug, "no kind for an open file");
+    };
+    CRS_TRY(OwnedFd made, make().context(description.path()));
+    OwnedFd moved(fcntl(made.get(), F_DUPFD_CLOEXEC, above));
+    if (!moved) {
+      return Error::from_errno(errno, "open " + description.path())
+          .with_hint("the limit of open files (ulimit -n) is too low for this program");
+    }
+    state_->made[description.id()] = std::move(moved);
+  }
+  return ok();
+}
+
+Status DescriptorTable::install(std::span<const int> keep) {
+  std::set<int> kept(keep.begin(), keep.end());
+  for (const auto& [id, fd] : state_->made) kept.insert(fd.get());
+  // Gaps between what is kept are closed, whatever was there.
+  unsigned from = 0;
+  for (const int fd : kept) {
+    if (static_cast<unsigned>(fd) > from) syscall(SYS_close_range, from, static_cast<unsigned>(fd) - 1, 0u);
+    from = static_cast<unsigned>(fd) + 1;
+  }
+  syscall(SYS_close_range, from, ~0u, 0u);
+  for (const auto& descriptor : state_->table.descriptors()) {
+    const int flags = descriptor.close_on_exec() ? O_CLOEXEC : 0;
+    if (dup3(state_->made[descriptor.description()].get(), descriptor.number(), flags) < 0) {
+      return Error::from_errno(errno, "give descriptor " + std::to_string(descriptor.number()) + " its number");
+    }
+  }
+  state_->made.clear();
+  return ok();
+}
+
+nlohmann::json DescriptorTable::describe(std::span<const ActiveKind>) const {
+  nlohmann::json list = nlohmann::json::array();
+  for (const auto& descriptor : state_->table.descriptors()) {
+    const auto* description = state_->find(descriptor.description());
+    list.push_back({{"fd", descriptor.number()},
+                    {"path", description->path()},
+                    {"kind", description->kind()},
+                    {"description", descriptor.description()},
+                    {"close_on_exec", descriptor.close_on_exec()}});
+  }
+  return list;
+}
+
+std::uint64_t DescriptorTable::count() const { return static_cast<std::uint64_t>(state_->table.descriptors_size()); }
+
+}  // namespace crs

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// Devices: /dev/null, zero, full, random and urandom, which hold no state.
+//
+// Kernel interfaces: null(4), random(4), full(4).   Round trip: tests/targets/devices_*.cc
+#include <sys/sysmacros.h>
+
+#include "engine/path_files.h"
+
+namespace crs {
+namespace {
+
+class DevicesKind : public PathFilesKind {
+ public:
+  bool claims(const OpenFile& file) const override {
+    if (!S_ISCHR(file.status.st_mode) || (file.flags & O_PATH) != 0 || major(file.status.st_rdev) != 1) return false;
+    const unsigned which = minor(file.status.st_rdev);
+    return which == 3 || which == 5 || which == 7 || which == 8 || which == 9;
+  }
+};
+
+}  // namespace
+
+extern constinit const KindInfo kind_devices{
+    .section = "devices", .phase = Phase::descriptors, .make = []() -> std::unique_ptr<ResourceKind> {
+      return std::make_unique<DevicesKind>();
+    }};
+
+}  // namespace crs
