@@ -179,7 +179,8 @@ Status DescriptorTable::collect(CollectContext& context, std::span<const ActiveK
     file.id = static_cast<std::uint32_t>(index + 1);
     file.path = first.path;
     file.status = first.status;
-    file.flags = first.flags & ~std::uint32_t{O_CLOEXEC};
+    constexpr std::uint32_t kernel_o_largefile = 0100000;  // on in every 64-bit program; the C library calls it 0
+    file.flags = first.flags & ~(std::uint32_t{O_CLOEXEC} | kernel_o_largefile);
     file.position = first.position;
     file.fdinfo = first.fdinfo;
     file.local = first.local.get();

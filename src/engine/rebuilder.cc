@@ -43,6 +43,11 @@ Status Rebuilder::begin() {
     if (status >> 16 == 0 && WSTOPSIG(status) == SIGSTOP) break;
     CRS_CHECK(resume(leader, PTRACE_CONT));
   }
+  // Only from here on: the copy's own helper threads must not be stopped.
+  constexpr long options = PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACECLONE | PTRACE_O_EXITKILL;
+  if (ptrace(PTRACE_SETOPTIONS, leader.v, nullptr, options) != 0) {
+    return Error::from_errno(errno, "trace the new process's threads", Errc::target_gone);
+  }
   CRS_TRY(memory_, open_file("/proc/" + std::to_string(setup_.pid.v) + "/mem", O_RDWR));
   return pwrite_all(memory_.get(), batch_loop(), setup_.landing.v, "the landing");
 }

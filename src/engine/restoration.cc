@@ -247,7 +247,7 @@ Result<Pid> Restoration::create(std::vector<std::string>& notes) {
   }
   Child child(pid);
   theirs.reset();
-  if (ptrace(PTRACE_SEIZE, pid.v, nullptr, PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACECLONE | PTRACE_O_EXITKILL) != 0) {
+  if (ptrace(PTRACE_SEIZE, pid.v, nullptr, PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL) != 0) {
     return Error::from_errno(errno, "seize the new process");
   }
   if (write(ours.get(), "g", 1) != 1) return Error::from_errno(errno, "start the new process");
