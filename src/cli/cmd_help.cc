@@ -16,7 +16,7 @@ class Help : public Command {
     CommandLine line(unused);
     if (command_.empty()) return report.print(line.app().help());
     const auto* entry = line.find(command_);
-    if (entry != nullptr) return report.print(entry->app->help("crs " + command_));
+    if (entry != nullptr) return report.print(entry->app->help("crs"));
     return report.fail(
         Error(Errc::usage, "there is no command '" + command_ + "'").with_hint(line.hint_for(command_)));
   }

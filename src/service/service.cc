@@ -113,6 +113,7 @@ Outcome Service::checkpoint(const LoadedComponent& component, const CheckpointRe
                             store::SnapshotWriter& writer, store::Manifest manifest, Observer& observer) {
   if (auto entered = states_->enter(State::checkpoint); !entered) return std::move(entered).error();
   manifest.component = component.info->name;
+  manifest.crs_version = CRS_VERSION;
   auto saved = component.component->checkpoint(request, writer, std::move(manifest), observer);
   if (!saved) {
     states_->fail();

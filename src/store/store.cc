@@ -120,7 +120,8 @@ Result<SnapshotWriter> Store::begin(std::string_view job, const PageFileOptions&
   const std::string directory = path_ + "/" + std::string(job);
   CRS_CHECK(make_directories(directory));
   // Hidden directories count as well: another writer may be about to take their number.
-  CRS_TRY(const OwnedFd lock, open_file(directory + "/.lock", O_RDWR | O_CREAT | O_NOFOLLOW, 0600));
+  // The directory itself is the lock: a refused checkpoint leaves no file behind.
+  CRS_TRY(const OwnedFd lock, open_file(directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
   while (flock(lock.get(), LOCK_EX) != 0) {
     if (errno != EINTR) return Error::from_errno(errno, "lock " + directory, Errc::storage);
   }

@@ -32,8 +32,8 @@ class Store {
   const std::string& path() const { return path_; }
   Result<std::vector<std::string>> jobs() const;
   Result<std::vector<Generation>> generations(std::string_view job) const;  // ascending; only committed ones
-  // A writer for the next generation of the job. Two writers at once get different numbers (a lock file in the
-  // job's directory, held by flock(2), serialises the choice).
+  // A writer for the next generation of the job. Two writers at once get different numbers (the job's directory,
+  // held by flock(2), serialises the choice).
   Result<SnapshotWriter> begin(std::string_view job, const PageFileOptions& options) const;
   // "JOB" (its latest), "JOB@N", or a path to a snapshot directory (anything with a '/' or that exists as a directory
   // with a manifest.json). errors: not_found naming what was looked for and where.

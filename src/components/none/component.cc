@@ -91,7 +91,6 @@ std::string first_line_of(const std::string& path) {
 void describe(const Process& process, Pid pid, store::Manifest& manifest) {
   utsname system{};
   uname(&system);  // cannot fail with a good pointer
-  manifest.crs_version = CRS_VERSION;
   manifest.created_ns = std::chrono::duration_cast<std::chrono::nanoseconds>(
                             std::chrono::system_clock::now().time_since_epoch())
                             .count();
