@@ -12,6 +12,7 @@ _crs_snapshots() {
   for job in "$store"/*/; do
     [[ -d $job ]] || continue
     job=${job%/}
+    compgen -G "$job/[0-9]*" >/dev/null || continue # nothing was ever saved
     printf '%s\n' "${job##*/}"
     for number in "$job"/[0-9]*/; do
       [[ -d $number ]] || continue

@@ -8,10 +8,10 @@ namespace crs {
 
 namespace {
 
-constexpr std::size_t line_limit = 100;
+constexpr std::size_t line_limit = 160;
 
 std::string plain(const nlohmann::json& value) {
-  if (value.is_string()) return value.get<std::string>();
+  if (value.is_string()) return value.get<std::string>().empty() ? "''" : value.get<std::string>();
   return value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 

@@ -56,7 +56,8 @@ int Report::fail(const Error& error, int status) const {
   const std::string action = action_.empty() || message.starts_with(action_ + ": ") ? "" : action_ + ": ";
   if (json_) {
     nlohmann::json value;
-    value["error"] = {{"code", std::string(to_string(error.code()))},
+    // From 128 on a signal ended it, which the codes do not know.
+    value["error"] = {{"code", status >= 128 ? "interrupted" : std::string(to_string(error.code()))},
                       {"exit", status},
                       {"errno", error.error_number()},
                       {"message", action + message},

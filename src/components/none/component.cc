@@ -19,6 +19,7 @@
 #include <cerrno>
 #include <csignal>
 #include <cstring>
+#include <filesystem>
 
 #include "components/none/launch.pb.h"
 #include "os/file_io.h"
@@ -206,6 +207,11 @@ class None : public Component {
     }
     SavedProcess saved;
     saved.path = std::move(path);
+    std::error_code problem;
+    for (const auto& file : std::filesystem::directory_iterator(saved.path, problem)) {
+      const auto size = file.file_size(problem);
+      if (!problem) saved.stored_bytes += size;
+    }
     saved.threads = process.threads;
     saved.restorable = false;
     saved.total = std::chrono::steady_clock::now() - started;
