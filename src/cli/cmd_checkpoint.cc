@@ -98,6 +98,8 @@ class Checkpoint : public Command {
     store::Manifest manifest;
     manifest.job = job_;
     CRS_TRY(auto writer, make_writer(pid, service, pages, manifest));
+    const auto link = read_link("/proc/self/fd/" + std::to_string(writer.directory()));
+    const std::string place = link ? std::filesystem::path(*link).parent_path().string() : output_;
     Progress progress(report, quiet_);
     auto outcome = service.checkpoint(*component,
                                       {.pid = pid,
@@ -107,7 +109,12 @@ class Checkpoint : public Command {
                                        .deadline = deadline},
                                       writer, std::move(manifest), progress);
     auto notes = progress.finish();
-    if (const auto* error = outcome.error()) return *error;
+    if (const auto* error = outcome.error()) {
+      Error shown = *error;
+      if (shown.code() == Errc::storage && shown.to_string().find(place) == std::string::npos)
+        shown.add_context(place);
+      return shown;
+    }
     SavedProcess saved = outcome.continued()->saved;
     add_notes(report, saved, std::move(notes));
     return saved;
