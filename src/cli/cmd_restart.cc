@@ -97,7 +97,7 @@ class Restart : public Command {
       }
     }
     if (detach_) return tell(report, *info);
-    return stand_in->stand_for(*info, *interrupt);
+    return stand_in->stand_for(std::move(*info), *interrupt);
   }
 
  private:
@@ -133,7 +133,7 @@ class Restart : public Command {
     auto outcome = service.restart(snapshot, request, progress);
     auto notes = progress.finish();
     if (const auto* error = outcome.error()) return *error;
-    RestartInfo info = outcome.restarted()->info;
+    RestartInfo info = std::move(outcome.restarted()->info);
     for (auto& note : info.notes) {
       if (std::ranges::find(notes, note) != notes.end()) continue;
       if (!report.json()) report.note(note);

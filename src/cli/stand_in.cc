@@ -123,40 +123,60 @@ void StandIn::stop_with(int number) {
 
 int StandIn::end(int wait_status) {
   take_terminal();
+  if (program_.changes) {
+    while (waitpid(program_.child.v, nullptr, 0) < 0 && errno == EINTR) {  // the init, which ends at once
+    }
+  }
   if (modes_ && tcgetpgrp(terminal_.get()) == own_group_) tcsetattr(terminal_.get(), TCSANOW, &*modes_);
   if (WIFSIGNALED(wait_status)) return die_of(WTERMSIG(wait_status));
   return WEXITSTATUS(wait_status);
 }
 
-int StandIn::stand_for(const RestartInfo& program, const InterruptGuard& interrupt) {
-  program_ = program;
+void StandIn::on_stop(int number) {
+  if (!program_is_stopped()) return;  // somebody has continued it already
+  const bool wanted_terminal =
+      (number == SIGTTIN || number == SIGTTOU) && had_terminal_ && program_.leads_group;
+  if (wanted_terminal && tcgetpgrp(terminal_.get()) == own_group_) {
+    give_terminal();  // it was faster than we were
+    if (lent_) kill(program_.pid.v, SIGCONT);
+  } else if (terminal_ && (is_job_control_stop(number) || typed_by_hand_)) {
+    stop_with(number);
+  }
+  // Else nobody does job control here: whoever stopped it will continue it.
+}
+
+// In a pid namespace of its own the program is no child of ours: its init tells of it, and can itself end
+// only with a code, never by a signal.
+std::optional<int> StandIn::next_change() {
+  int status = 0;
+  if (program_.changes && read(program_.changes.get(), &status, sizeof status) == sizeof status)
+    return status;
+  const pid_t found = waitpid(program_.child.v, &status, WNOHANG | WUNTRACED);
+  if (found < 0 && errno != EINTR) return W_EXITCODE(125, 0);  // somebody else waited: its status is lost
+  if (found != program_.child.v) return std::nullopt;
+  int told = 0;  // just before the init ended
+  if (program_.changes && read(program_.changes.get(), &told, sizeof told) == sizeof told) return told;
+  return status;
+}
+
+int StandIn::stand_for(RestartInfo program, const InterruptGuard& interrupt) {
+  program_ = std::move(program);
   const sigset_t waited = waited_signals();
   sigprocmask(SIG_SETMASK, &waited, nullptr);
   give_terminal();
   if (const int earlier = interrupt.signal(); earlier != 0) kill(program_.pid.v, earlier);
 
+  // SIGCHLD tells of a child's changes; those that come through the pipe are looked for at short intervals.
+  constexpr timespec interval{0, 50'000'000};
   for (;;) {
-    int status = 0;
-    const pid_t found = waitpid(program_.child.v, &status, WNOHANG | WUNTRACED);
-    if (found < 0 && errno != EINTR)
-      return 125;  // ECHILD: somebody else waited for it, and its status is lost
-    if (found == program_.child.v && !WIFSTOPPED(status)) return end(status);
-    if (found == program_.child.v) {
-      const int number = WSTOPSIG(status);
-      const bool wanted_terminal =
-          (number == SIGTTIN || number == SIGTTOU) && had_terminal_ && program_.leads_group;
-      if (wanted_terminal && terminal_ && tcgetpgrp(terminal_.get()) == own_group_) {
-        give_terminal();  // it was faster than we were
-        if (lent_) kill(program_.pid.v, SIGCONT);
-      } else if (terminal_ && (is_job_control_stop(number) || typed_by_hand_)) {
-        stop_with(number);
-      }
-      // Else nobody does job control here: whoever stopped it will continue it.
+    if (const auto status = next_change()) {
+      if (!WIFSTOPPED(*status)) return end(*status);
+      on_stop(WSTOPSIG(*status));
       continue;
     }
     siginfo_t info{};
-    if (sigwaitinfo(&waited, &info) < 0) continue;  // EINTR: look again
-    if (info.si_signo != SIGCHLD) pass_on(info);
+    const int got = program_.changes ? sigtimedwait(&waited, &info, &interval) : sigwaitinfo(&waited, &info);
+    if (got > 0 && got != SIGCHLD) pass_on(info);  // else EINTR or the interval: look again
   }
 }
 

@@ -34,16 +34,18 @@ class StandIn {
   StandIn(const StandIn&) = delete;
   StandIn& operator=(const StandIn&) = delete;
 
-  // Until the program ends. `earlier` is a signal that came before it ran (0: none), which it gets first.
+  // Until the program ends. A signal that `interrupt` caught before it ran, it gets first.
   // Returns the exit status; does not return when the program died of a signal, since then this process does
   // the same.
-  int stand_for(const RestartInfo& program, const InterruptGuard& interrupt);
+  int stand_for(RestartInfo program, const InterruptGuard& interrupt);
 
  private:
   void give_terminal();
   void take_terminal();
   void pass_on(const siginfo_t& info);
   void stop_with(int signal);
+  void on_stop(int signal);
+  std::optional<int> next_change();  // the wait status of a stop or of the end
   bool program_is_stopped() const;
   bool same_group() const;
   int end(int wait_status);

@@ -80,8 +80,8 @@ struct RestartedProcess {
   Pid child;            // whom to wait for with waitpid(2): the program itself, or its namespace's init
   NsPid ns_pid;         // what the program's getpid(2) answers
   bool in_namespace = false;
-  OwnedFd end;          // in_namespace: 4 bytes can be read when the program has ended, its wait status (waitpid(2)); the
-                        // init itself can only exit with a code
+  OwnedFd changes;      // in_namespace: gives a wait status (waitpid(2)), 4 bytes, each time the program stops, and when
+                        // it has ended; the init itself can only exit with a code
   bool leads_group = false;             // it leads a process group of its own (give it the terminal)
   bool stopped = false;                 // it was stopped by job control when it was saved, and is again
   std::chrono::nanoseconds total{};

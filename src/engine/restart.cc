@@ -89,17 +89,18 @@ void let_go_of_everything(int keep) {
   syscall(SYS_close_range, static_cast<unsigned>(keep + 1), ~0u, 0u);
 }
 
-// Reaps until the program has ended, and passes its end on.
-[[noreturn]] void be_init(Pid program, int end) {
+// Reaps until the program has ended, and passes its stops and its end on.
+[[noreturn]] void be_init(Pid program, int changes) {
   prctl(PR_SET_NAME, "crs-init");
-  let_go_of_everything(end);
+  let_go_of_everything(changes);
   for (;;) {
     int status = 0;
-    const pid_t ended = waitpid(-1, &status, __WALL);
-    if (ended < 0 && errno == EINTR) continue;
-    if (ended != program.v && ended >= 0) continue;
-    if (ended < 0) _exit(1);
-    (void)!write(end, &status, sizeof status);
+    const pid_t found = waitpid(-1, &status, __WALL | WUNTRACED);
+    if (found < 0 && errno == EINTR) continue;
+    if (found != program.v && found >= 0) continue;
+    if (found < 0) _exit(1);
+    (void)!write(changes, &status, sizeof status);  // nobody may be listening any more
+    if (WIFSTOPPED(status)) continue;
     _exit(WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
   }
 }
@@ -109,7 +110,7 @@ struct InitSetup {
   uid_t uid = 0;
   gid_t gid = 0;
   int report = -1;  // where the result goes
-  int end = -1;     // where the program's wait status goes
+  int changes = -1; // where the program's wait statuses go
 };
 
 [[noreturn]] void run_init(Restoration& restoration, const InitSetup& setup) {
@@ -130,7 +131,7 @@ struct InitSetup {
   const std::string text = report.to_text();
   (void)!write(setup.report, text.data(), text.size());
   if (report.error) _exit(1);
-  be_init(program, setup.end);
+  be_init(program, setup.changes);
 }
 
 // Our number of the init's only child.
@@ -165,16 +166,16 @@ Result<RestartedProcess> restart_in_namespace(Restoration& restoration) {
     return Error(Errc::refused, "the process was number 1 of its pid namespace, which cannot be restored yet");
   }
   CRS_TRY(const bool privileged, may_choose_numbers());
-  int report_ends[2], end_ends[2];
+  int report_ends[2], changes_ends[2];
   if (pipe2(report_ends, O_CLOEXEC) != 0) return Error::from_errno(errno, "pipe");
   OwnedFd report_in(report_ends[0]), report_out(report_ends[1]);
-  if (pipe2(end_ends, O_CLOEXEC) != 0) return Error::from_errno(errno, "pipe");
-  OwnedFd end_in(end_ends[0]), end_out(end_ends[1]);
+  if (pipe2(changes_ends, O_CLOEXEC | O_NONBLOCK) != 0) return Error::from_errno(errno, "pipe");
+  OwnedFd changes_in(changes_ends[0]), changes_out(changes_ends[1]);
 
   clone_args arguments{};
   arguments.flags = CLONE_NEWPID | CLONE_NEWNS | (privileged ? 0 : CLONE_NEWUSER);
   arguments.exit_signal = SIGCHLD;
-  const InitSetup setup{!privileged, geteuid(), getegid(), report_out.get(), end_out.get()};
+  const InitSetup setup{!privileged, geteuid(), getegid(), report_out.get(), changes_out.get()};
   const long init = syscall(SYS_clone3, &arguments, sizeof arguments);
   if (init < 0) {
     const int error_number = errno;
@@ -184,11 +185,11 @@ Result<RestartedProcess> restart_in_namespace(Restoration& restoration) {
   }
   if (init == 0) {
     report_in.reset();
-    end_in.reset();
+    changes_in.reset();
     run_init(restoration, setup);
   }
   report_out.reset();
-  end_out.reset();
+  changes_out.reset();
   const auto text = read_fd(report_in.get(), "the restart's report");
   auto report = text ? PartReport::parse(*text) : Result<PartReport>(text.error());
   const auto give_up = [&](Error error) {
@@ -203,7 +204,7 @@ Result<RestartedProcess> restart_in_namespace(Restoration& restoration) {
   process.child = Pid(static_cast<pid_t>(init));
   process.ns_pid = NsPid(report->ns_pid);
   process.in_namespace = true;
-  process.end = std::move(end_in);
+  process.changes = std::move(changes_in);
   process.notes = std::move(report->notes);
   auto pid = child_of(process.child, process.ns_pid);
   // It may have run to its end in the meantime: then only its status is left, and the init's number stands for it.

@@ -29,6 +29,7 @@
 
 #include "os/deadline.h"
 #include "os/ids.h"
+#include "os/owned_fd.h"
 #include "os/result.h"
 #include "service/parameters.h"
 #include "store/snapshot.h"
@@ -119,6 +120,7 @@ struct RestartRequest {
 struct RestartInfo {
   Pid pid;                    // the program's, as the caller sees it
   Pid child;                  // whom to wait for with waitpid(2); its exit status is the program's
+  OwnedFd changes;            // in_namespace: gives a wait status, 4 bytes, when the program stops or ends
   NsPid ns_pid;               // what the program's getpid(2) answers
   bool in_namespace = false;  // it has a pid namespace of its own
   bool leads_group = false;   // it leads a process group of its own

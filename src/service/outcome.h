@@ -34,6 +34,7 @@ class [[nodiscard]] Outcome {
 
   const Continued* continued() const { return std::get_if<Continued>(&value_); }
   const Restarted* restarted() const { return std::get_if<Restarted>(&value_); }
+  Restarted* restarted() { return std::get_if<Restarted>(&value_); }
   const Error* error() const { return std::get_if<Error>(&value_); }
 
  private:

@@ -174,6 +174,7 @@ class Native : public Component {
     CRS_TRY(auto process, engine_.restart(snapshot, to_engine(request, workers_), relay));
     return RestartInfo{.pid = process.pid,
                        .child = process.child,
+                       .changes = std::move(process.changes),
                        .ns_pid = process.ns_pid,
                        .in_namespace = process.in_namespace,
                        .leads_group = process.leads_group,
