@@ -2,6 +2,9 @@
 # stay warnings unless -DCRS_WERROR=ON says otherwise.
 add_compile_options(-Wall -Wextra $<$<COMPILE_LANGUAGE:CXX>:-Wconversion> -Wshadow
                     $<$<COMPILE_LANGUAGE:CXX>:-Wnon-virtual-dtor>)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
+  add_compile_options(-Wno-sign-conversion)  # part of -Wconversion there, but not of g++'s
+endif()
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   add_compile_options(-Wno-restrict)  # g++ 12 warns of the standard library's own "x" + string (GCC bug 105651)
 endif()
