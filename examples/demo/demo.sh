@@ -8,6 +8,13 @@ program=$(dirname "$(readlink -f "$0")")/numbers.py
 python=/usr/bin/python3
 lines=160
 
+# Descriptors that whoever started us left open would be the program's as well, with who knows what at their other end.
+# (255 is bash's own.)
+for fd in "/proc/$$/fd/"*; do
+  fd=${fd##*/}
+  if ((fd > 2 && fd != 255)); then exec {fd}>&-; fi
+done
+
 work=$(mktemp -d "${TMPDIR:-/tmp}/crs-demo.XXXXXX")
 pid=
 cleanup() {
@@ -20,7 +27,7 @@ cd "$work"
 step() { printf '\n%s\n' "$*"; }
 show() {
   printf '  $ %s\n' "${*/#$crs/crs}"
-  "$@" 2>&1 | sed 's/^/  /'
+  "$@" 2>&1 | sed 's/^/  /' || fail "exit status ${PIPESTATUS[0]}"
 }
 fail() {
   printf '\nThe demo FAILED: %s\n' "$*"
@@ -28,7 +35,7 @@ fail() {
 }
 lines_in() { wc -l <"$1"; }
 # Gone, or a zombie that its parent has not collected yet.
-has_ended() { [[ ! -e /proc/$1 ]] || grep -q '^State:.[ZX]' "/proc/$1/status" 2>/dev/null || [[ ! -e /proc/$1 ]]; }
+has_ended() { ! grep -q '^State:.[^ZX]' "/proc/$1/status" 2>/dev/null; }
 wait_for_lines() {
   local tries
   for ((tries = 0; tries < 600; tries++)); do
@@ -61,7 +68,7 @@ step "2. The same program again, started like any other: nothing preloaded, noth
 "$python" "$program" output.txt "$lines" </dev/null >/dev/null 2>&1 &
 pid=$!
 wait_for_lines output.txt 40
-echo "  pid $pid, $(grep -c . <(ls "/proc/$pid/task")) threads, $(lines_in output.txt) lines so far"
+echo "  pid $pid, $(find "/proc/$pid/task" -mindepth 1 -maxdepth 1 | wc -l) threads, $(lines_in output.txt) lines so far"
 
 step "3. Save it while it runs."
 show "$crs" checkpoint "$pid" -o "$work/snapshot"
@@ -76,11 +83,16 @@ pid=
 
 step "5. Bring it back, in the background."
 echo "  \$ crs restart $work/snapshot --detach"
-pid=$("$crs" restart "$work/snapshot" --detach --stdio null) || fail "crs restart: exit status $?"
+pid=$("$crs" restart "$work/snapshot" --detach --stdio null 2>messages) || fail "crs restart: $(<messages)"
+sed 's/^/  /' messages
 echo "  it runs again as pid $pid, from line $(lines_in output.txt) on"
 wait_for_end "$pid"
-pid=
 compare
+# Its number is free again as soon as its parent, init by now, has collected it.
+for ((tries = 0; tries < 40; tries++)); do
+  if [[ -e /proc/$pid ]]; then sleep 0.05; fi
+done
+pid=
 
 step "6. Once more from the same snapshot, this time in the foreground: its exit status is passed on."
 show "$crs" restart "$work/snapshot"
