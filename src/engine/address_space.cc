@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <map>
 
 #include "engine/page_filler.h"
 #include "engine/page_scan.h"
@@ -28,13 +29,14 @@ std::uint64_t size_of(const Mapping& mapping) { return mapping.end() - mapping.s
 bool has(const Mapping& mapping, MappingFlag flag) { return (mapping.flags() & flag) != 0; }
 
 bool is_made_in_place(const Mapping& mapping) {
-  return mapping.type() == Mapping::ANONYMOUS && !mapping.has_content() && size_of(mapping) >= large_reservation;
+  return mapping.type() == Mapping::ANONYMOUS && mapping.name() != "/dev/zero" && !mapping.has_content() &&
+         size_of(mapping) >= large_reservation;
 }
 
 int map_flags(const Mapping& mapping) {
   const bool shared = mapping.type() == Mapping::SHARED_FILE || mapping.type() == Mapping::SHARED_OBJECT;
   int flags = shared ? MAP_SHARED : MAP_PRIVATE;
-  if (mapping.type() == Mapping::ANONYMOUS) flags |= MAP_ANONYMOUS;
+  if (mapping.type() == Mapping::ANONYMOUS && mapping.name() != "/dev/zero") flags |= MAP_ANONYMOUS;
   if (has(mapping, mapping_no_reserve)) flags |= MAP_NORESERVE;
   if (has(mapping, mapping_grows_down)) flags |= MAP_GROWSDOWN;
   return flags;
@@ -118,14 +120,17 @@ Status AddressSpace::plan() {
 }
 
 Status AddressSpace::fill(const store::SnapshotReader& snapshot, unsigned workers, Deadline deadline) const {
-  CRS_CHECK(map_at(hole_, hole_size_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0, "room"));
   CRS_CHECK(map_at(hole_, landing_size, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0, "landing"));
-  std::vector<OwnedFd> files(static_cast<std::size_t>(map_.map().files_size()));
+  std::map<std::pair<std::uint32_t, bool>, OwnedFd> files;  // by index, and whether for writing
+  OwnedFd zero;
   std::vector<FillTarget> targets;
   for (std::size_t i = 0; i < object_places_.size(); ++i) {
     const std::uint64_t size = map_.map().objects(static_cast<int>(i)).size();
-    CRS_CHECK(map_at(object_places_[i], size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0,
-                     "shared memory"));
+    const bool reserves = std::ranges::none_of(map_.map().mappings(), [i](const Mapping& mapping) {
+      return mapping.type() == Mapping::SHARED_OBJECT && mapping.index() == i && has(mapping, mapping_no_reserve);
+    });
+    CRS_CHECK(map_at(object_places_[i], size, PROT_READ | PROT_WRITE,
+                     MAP_SHARED | MAP_ANONYMOUS | (reserves ? 0 : MAP_NORESERVE), -1, 0, "shared memory"));
     targets.push_back({static_cast<std::uint32_t>(i + 1), 0, size, pointer(object_places_[i])});
   }
   for (std::size_t i = 0; i < places_.size(); ++i) {
@@ -139,11 +144,17 @@ Status AddressSpace::fill(const store::SnapshotReader& snapshot, unsigned worker
       }
     } else {
       int fd = -1;
-      if (mapping.type() != Mapping::ANONYMOUS) {
+      if (mapping.type() == Mapping::ANONYMOUS && mapping.name() == "/dev/zero") {
+        if (!zero) {
+          CRS_TRY(zero, open_file("/dev/zero", O_RDWR));
+        }
+        fd = zero.get();
+      } else if (mapping.type() != Mapping::ANONYMOUS) {
         const auto& file = map_.map().files(static_cast<int>(mapping.index()));
-        OwnedFd& opened = files[mapping.index()];
+        const bool writes = mapping.type() == Mapping::SHARED_FILE && has(mapping, mapping_may_write);
+        OwnedFd& opened = files[{mapping.index(), writes}];
         if (!opened) {
-          CRS_TRY(opened, open_file(file.path(), file.written() ? O_RDWR : O_RDONLY));
+          CRS_TRY(opened, open_file(file.path(), writes ? O_RDWR : O_RDONLY));
         }
         fd = opened.get();
       }

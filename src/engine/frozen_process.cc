@@ -79,7 +79,35 @@ Status check_is_ordinary(Pid pid, const ProcStat& stat) {
   return ok();
 }
 
-Status read_registers(FrozenThread& thread, const ProcDir& proc) {
+// A thread inside an rseq critical section is sent to its abort handler, as the kernel does on preemption: with its
+// registers elsewhere for a while, the kernel would forget that it was in one (rseq(2)).
+Status leave_critical_section(FrozenThread& thread, int memory) {
+  constexpr auto get_configuration = static_cast<__ptrace_request>(0x420f);  // PTRACE_GET_RSEQ_CONFIGURATION
+  struct {
+    std::uint64_t address;
+    std::uint32_t size, signature, flags, padding;
+  } rseq{};
+  struct {
+    std::uint32_t version, flags;
+    std::uint64_t start, length, abort;
+  } section{};
+  constexpr std::uint64_t rseq_cs_offset = 8;  // struct rseq, include/uapi/linux/rseq.h
+  if (ptrace(get_configuration, thread.tid.v, sizeof rseq, &rseq) < 0 || rseq.address == 0) return ok();
+  std::uint64_t pointer = 0;
+  const auto peek = [memory](std::uint64_t from, auto& into) {
+    return pread(memory, &into, sizeof into, static_cast<off_t>(from)) == static_cast<ssize_t>(sizeof into);
+  };
+  if (!peek(rseq.address + rseq_cs_offset, pointer) || pointer == 0 || !peek(pointer, section)) return ok();
+  if (thread.registers.rip - section.start >= section.length) return ok();
+  thread.registers.rip = section.abort;
+  thread.registers.orig_rax = ~std::uint64_t{0};
+  if (ptrace(PTRACE_SETREGS, thread.tid.v, nullptr, &thread.registers) != 0) {
+    return Error::from_errno(errno, "set registers of " + to_string(thread.tid), Errc::target_gone);
+  }
+  return ok();
+}
+
+Status read_registers(FrozenThread& thread, const ProcDir& proc, int memory) {
   if (ptrace(PTRACE_GETREGS, thread.tid.v, nullptr, &thread.registers) != 0) {
     return Error::from_errno(errno, "read registers of " + to_string(thread.tid), Errc::target_gone);
   }
@@ -92,6 +120,7 @@ Status read_registers(FrozenThread& thread, const ProcDir& proc) {
     return Error::from_errno(errno, "read vector registers of " + to_string(thread.tid), Errc::target_gone);
   }
   thread.xstate.resize(area.iov_len);
+  CRS_CHECK(leave_critical_section(thread, memory));
   if (!has_unearned_eintr(thread.registers)) return ok();
   CRS_TRY(const ProcDir task, proc.open_task(thread.tid));
   CRS_TRY(const ProcFields status, task.status());
@@ -256,7 +285,7 @@ Status FrozenProcess::look() {
   CRS_TRY(frozen.ns_pid, ns_id(frozen.status));
   CRS_TRY(frozen.memory, frozen.proc.open_entry("mem", O_RDWR));
   for (FrozenThread& thread : frozen.threads) {
-    CRS_CHECK(read_registers(thread, frozen.proc));
+    CRS_CHECK(read_registers(thread, frozen.proc, frozen.memory.get()));
     if (thread.registers.cs == code_segment_32bit) {
       return Error(Errc::refused, to_string(frozen.pid) + " is a 32-bit program")
           .with_hint("crs saves 64-bit programs only");
@@ -291,6 +320,8 @@ const ProcFields& FrozenProcess::status() const { return state_->status; }
 const ProcStat& FrozenProcess::stat() const { return state_->stat; }
 const std::vector<Vma>& FrozenProcess::vmas() const { return state_->vmas; }
 std::span<const FrozenThread> FrozenProcess::threads() const { return state_->threads; }
+bool FrozenProcess::locks_future_mappings() const { return state_->locks_future_mappings; }
+bool FrozenProcess::calls_were_unsafe() const { return state_->calls_were_unsafe; }
 bool FrozenProcess::group_stopped() const { return state_->group_stopped; }
 
 Status FrozenProcess::read_memory(RemoteAddr from, std::span<std::byte> out) const {

@@ -49,6 +49,9 @@ class FrozenProcess {
   std::span<const FrozenThread> threads() const;    // the leader first
   bool group_stopped() const;                       // job control had stopped it (state T) before we came
 
+  bool locks_future_mappings() const;               // mlockall(MCL_FUTURE); known after remote calls were made
+  bool calls_were_unsafe() const;                   // no usable code in the program: being killed meanwhile would hurt it
+
   // Exactly out.size() bytes; reads what the target itself may not (PROT_NONE) as well. Any thread may call it.
   Status read_memory(RemoteAddr from, std::span<std::byte> out) const;
   template <class T>

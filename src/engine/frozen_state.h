@@ -21,6 +21,8 @@ struct FrozenProcess::State {
   OwnedFd memory;  // /proc/PID/mem, opened for reading and writing
   bool group_stopped = false;
   bool released = false;
+  bool locks_future_mappings = false;  // mlockall(MCL_FUTURE), found out by make_remote_calls()
+  bool calls_were_unsafe = false;      // see Gadgets in remote_calls.cc
 
   explicit State(ProcDir directory) : proc(std::move(directory)) {}
   Status write_memory(RemoteAddr to, std::span<const std::byte> data) const;

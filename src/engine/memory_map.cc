@@ -8,7 +8,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <map>
-#include <sstream>
 
 #include "engine/frozen_state.h"
 #include "engine/page_scan.h"
@@ -59,25 +58,27 @@ Result<std::map<std::uint64_t, std::string>> read_flags(const ProcDir& proc) {
   CRS_TRY(const std::string text, proc.read("smaps"));
   std::map<std::uint64_t, std::string> flags;
   std::uint64_t start = 0;
-  std::istringstream lines(text);
-  for (std::string line; std::getline(lines, line);) {
+  for (std::size_t from = 0; from < text.size();) {
+    const std::size_t newline = std::min(text.find('\n', from), text.size());
+    const std::string_view line = std::string_view(text).substr(from, newline - from);
+    from = newline + 1;
+    if (line.empty() || (line[0] >= 'A' && line[0] <= 'Z' && line[0] != 'V')) continue;
     const std::size_t dash = line.find('-');
     const std::size_t blank = line.find(' ');
     if (dash != std::string::npos && dash < blank && blank != std::string::npos) {
-      if (const auto value = parse_number(std::string_view(line).substr(0, dash), 16)) start = *value;
+      if (const auto value = parse_number(line.substr(0, dash), 16)) start = *value;
     } else if (line.starts_with("VmFlags:")) {
-      flags[start] = line.substr(8);
+      flags[start] = std::string(line.substr(8));
     }
   }
   return flags;
 }
 
+// Every word has two letters and a blank on either side.
 bool has_word(std::string_view words, std::string_view word) {
-  std::istringstream in{std::string(words)};
-  for (std::string each; in >> each;) {
-    if (each == word) return true;
-  }
-  return false;
+  const std::size_t at = words.find(word);
+  return at != std::string_view::npos && (at == 0 || words[at - 1] == ' ') &&
+         (at + word.size() == words.size() || words[at + word.size()] == ' ');
 }
 
 class Collector {
@@ -87,6 +88,11 @@ class Collector {
 
   Status run() {
     CRS_TRY(flags_, read_flags(target_.proc()));
+    map_.set_future_locked(target_.locks_future_mappings());
+    if (target_.calls_were_unsafe()) {
+      context_.blockers.note("the program holds no code that system calls can safely be made through: had crs been killed in "
+                             "the few microseconds of two of them, the program would have crashed");
+    }
     for (const Vma& vma : target_.vmas()) {
       if (vma.name == "[vsyscall]") continue;
       CRS_CHECK(add(vma).context([&] { return name_of(vma); }));
@@ -156,7 +162,7 @@ class Collector {
   Result<bool> add_own_pages(const Vma& vma, Mapping& mapping, Mapping::Type type) {
     mapping.set_type(type);
     CRS_TRY(const auto ranges, scanner_.own_pages(vma.start, vma.end));
-    for (const PageRange& range : ranges) contents_.push_back({range.start, range.end - range.start, 0, range.start});
+    for (const PageRange& range : ranges) contents_.push_back({range.start, range.end - range.start, 0, range.start, type == Mapping::PRIVATE_FILE});
     mapping.set_has_content(!ranges.empty());
     CRS_TRY(const auto guards, scanner_.guard_pages(vma.start, vma.end));
     for (const PageRange& guard : guards) {
@@ -189,7 +195,7 @@ class Collector {
     }
     mapping.set_type(Mapping::ANONYMOUS);
     const std::uint64_t readable = readable_bytes(vma);
-    if (readable > 0) contents_.push_back({vma.start, readable, 0, vma.start});
+    if (readable > 0) contents_.push_back({vma.start, readable, 0, vma.start, false});
     mapping.set_has_content(readable > 0);
     if (lost_.insert({vma.name, true}).second) {
       context_.blockers.note(vma.name + " was deleted or replaced while the program uses it; its pages are saved");
@@ -251,7 +257,7 @@ class Collector {
         const std::uint64_t from = std::max(covered, vma->offset);
         const std::uint64_t to = vma->offset + vma->size();
         if (from >= to) continue;
-        contents_.push_back({vma->start + (from - vma->offset), to - from, index + 1, from});
+        contents_.push_back({vma->start + (from - vma->offset), to - from, index + 1, from, false});
         covered = to;
       }
       CRS_CHECK(find_outsiders(*views.front()));

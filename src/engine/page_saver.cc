@@ -21,6 +21,7 @@ struct Piece {
   std::uint64_t stored_as;
   std::uint32_t pages;
   std::uint32_t space;
+  bool keep_zeros;
 };
 
 // The pieces of chunk i are pieces[first[i]] .. pieces[first[i + 1]].
@@ -41,7 +42,7 @@ Chunks cut(std::span<const SourceRun> runs) {
         room = store::max_chunk_pages;
       }
       const std::uint64_t pages = std::min(room, (run.bytes - at) / page_size);
-      chunks.pieces.push_back({run.address + at, run.stored_as + at, static_cast<std::uint32_t>(pages), run.space});
+      chunks.pieces.push_back({run.address + at, run.stored_as + at, static_cast<std::uint32_t>(pages), run.space, run.keep_zeros});
       room -= pages;
       at += pages * page_size;
       chunks.bytes += pages * page_size;
@@ -96,7 +97,7 @@ class Worker {
     for (const Piece& piece : pieces) {
       bool joins = false;
       for (std::uint32_t i = 0; i < piece.pages; ++i, from += page_size) {
-        if (all_zero(data_.data() + from)) {
+        if (!piece.keep_zeros && all_zero(data_.data() + from)) {
           joins = false;
           continue;
         }

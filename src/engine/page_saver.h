@@ -33,6 +33,7 @@ struct SourceRun {
   std::uint64_t bytes = 0;
   std::uint32_t space = 0;
   std::uint64_t stored_as = 0;
+  bool keep_zeros = false;  // something else than zeros would be there without them (a file)
 };
 
 // errors: storage, timeout, target_gone.

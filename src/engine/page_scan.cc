@@ -81,11 +81,15 @@ Result<PageScanner> PageScanner::open(const ProcDir& proc) {
 
 Result<std::vector<PageRange>> PageScanner::own_pages(std::uint64_t start, std::uint64_t end) const {
   ScanArguments arguments{};
-  arguments.category_mask = page_is_file | page_is_zero;
-  arguments.category_inverted = page_is_file | page_is_zero;
+  arguments.category_mask = page_is_file | page_is_zero | page_is_guard;
+  arguments.category_inverted = arguments.category_mask;
   arguments.category_any = page_is_present | page_is_swapped;
   arguments.return_mask = page_is_present;
   auto ranges = scan(pagemap_.get(), start, end, arguments);
+  if (!ranges && ranges.error().error_number() == EINVAL) {  // a kernel that knows no guard regions
+    arguments.category_mask = arguments.category_inverted = page_is_file | page_is_zero;
+    ranges = scan(pagemap_.get(), start, end, arguments);
+  }
   if (!ranges && ranges.error().error_number() == ENOTTY) return read_entries(pagemap_.get(), start, end);
   return ranges;
 }

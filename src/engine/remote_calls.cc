@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -39,6 +40,14 @@ constexpr unsigned char loop_code[] = {
     0x0f, 0x05,                          //        syscall
 };
 
+// PTRACE_GET_SYSCALL_INFO, since Linux 5.3; what is used of struct ptrace_syscall_info.
+constexpr auto ptrace_get_syscall_info = static_cast<__ptrace_request>(0x420e);
+struct SyscallStop {
+  std::uint8_t operation;
+  std::uint8_t rest[87];
+};
+constexpr std::uint8_t at_entry = 1;  // PTRACE_SYSCALL_INFO_ENTRY
+
 constexpr std::array notify_signals = {SIGWINCH, SIGURG, SIGCHLD};  // ignored by default
 
 std::uint64_t bit(int signal) { return std::uint64_t{1} << (signal - 1); }
@@ -47,6 +56,7 @@ std::uint64_t bit(int signal) { return std::uint64_t{1} << (signal - 1); }
 struct Gadgets {
   RemoteAddr call;    // syscall; ret
   RemoteAddr leave;   // mov $15,%eax (or %rax); syscall
+  bool safe = true;   // false: there is only a bare `syscall`, whatever may follow it
 };
 
 std::optional<RemoteAddr> find_code(std::span<const std::byte> code, std::uint64_t base,
@@ -80,9 +90,16 @@ Result<Gadgets> find_gadgets(const FrozenProcess& process) {
       if (!leave) leave = find_code(code, at, leave_long);
       if (!leave) leave = find_code(code, at, leave_short);
     }
-    if (call && leave) return Gadgets{*call, *leave};
+    if (call && leave) return Gadgets{*call, *leave, true};
   }
-  return Error(Errc::unsupported, "no `syscall; ret` or rt_sigreturn code in the program's memory")
+  // Rare (static programs of musl): any system call will do as long as we live to see its exit.
+  static constexpr unsigned char bare_call[] = {0x0f, 0x05};
+  for (const Vma* vma : candidates) {
+    code.resize(std::min<std::uint64_t>(vma->size(), 16 * piece));
+    if (!process.read_memory(RemoteAddr(vma->start), code)) continue;
+    if (const auto bare = find_code(code, vma->start, bare_call)) return Gadgets{*bare, leave.value_or(*bare), false};
+  }
+  return Error(Errc::unsupported, "no system call in the program's memory")
       .with_hint("such a program cannot be asked for its state without danger to it");
 }
 
@@ -112,7 +129,11 @@ class Session {
     });
   }
   void choose_carrier();
-  Status choose_notify_signals();
+  void choose_notify_signals();
+  void set_endings(std::span<const RemoteJob> jobs);
+  Status map_area();
+  Result<std::int64_t> map(std::uint64_t size, int protection);
+  void note_locked_area();
   Status set_registers(std::size_t thread, const user_regs_struct& registers);
   Status set_mask(std::size_t thread, std::uint64_t mask);
   Status resume(std::size_t thread, __ptrace_request how);
@@ -130,12 +151,23 @@ class Session {
   std::vector<Thread> threads_;
   std::size_t carrier_ = 0;  // the thread that makes the first and the last call
   RemoteAddr area_;
+  RemoteAddr code_;
   std::uint64_t area_size_ = 0;
   RemoteAddr stack_at_;
   Bytes stack_bytes_;  // what was on the carrier's stack where its frame is
 };
 
-std::uint64_t job_space(const CallBatch& batch) { return batch.image_size() + 64; }  // and the tgkill
+// Endings must be set before anything is measured: they are part of the image.
+void Session::set_endings(std::span<const RemoteJob> jobs) {
+  for (const RemoteJob& job : jobs) {
+    job.batch->clear_ending();
+    const auto notify = threads_[job.thread].notify;
+    if (!notify) continue;
+    job.batch->set_ending(SYS_tgkill, {static_cast<std::uint64_t>(state_.ns_pid.v),
+                                       static_cast<std::uint64_t>(state_.threads[job.thread].ns_tid.v),
+                                       static_cast<std::uint64_t>(*notify)});
+  }
+}
 
 // A thread on the process's first stack has room below it. A goroutine's stack may end anywhere.
 void Session::choose_carrier() {
@@ -147,7 +179,7 @@ void Session::choose_carrier() {
   if (found != state_.threads.end()) carrier_ = static_cast<std::size_t>(found - state_.threads.begin());
 }
 
-Status Session::choose_notify_signals() {
+void Session::choose_notify_signals() {
   const std::uint64_t caught = state_.status.number("SigCgt", 16).value_or(~std::uint64_t{0});
   const std::uint64_t pending = state_.status.number("ShdPnd", 16).value_or(~std::uint64_t{0});
   for (std::size_t i = 0; i < threads_.size(); ++i) {
@@ -158,7 +190,6 @@ Status Session::choose_notify_signals() {
       }
     }
   }
-  return ok();
 }
 
 Status Session::set_registers(std::size_t thread, const user_regs_struct& registers) {
@@ -187,9 +218,12 @@ Result<std::int64_t> Session::call_through_gadget(long number, std::array<std::u
   const FrozenThread& thread = state_.threads[carrier_];
   const SignalFrame frame = make_signal_frame(RemoteAddr(thread.registers.rsp - 128), gadgets_.leave, remade(carrier_),
                                               thread.signal_mask, thread.xstate);
-  stack_bytes_.resize(frame.bytes.size());
-  stack_at_ = frame.at;
-  auto status = process_.read_memory(frame.at, stack_bytes_);
+  auto status = ok();
+  if (stack_bytes_.empty()) {
+    stack_bytes_.resize(frame.bytes.size());
+    stack_at_ = frame.at;
+    status = process_.read_memory(frame.at, stack_bytes_);
+  }
   if (status) status = state_.write_memory(frame.at, frame.bytes);
   if (!status) {
     stack_bytes_.clear();
@@ -209,10 +243,22 @@ Result<std::int64_t> Session::call_through_gadget(long number, std::array<std::u
   CRS_CHECK(set_registers(carrier_, registers));
   threads_[carrier_].inside = true;
   CRS_CHECK(set_mask(carrier_, ~std::uint64_t{0}));
-  for (int stop = 0; stop < 2;) {  // entry, exit
+  for (bool entered = false;;) {
     CRS_CHECK(resume(carrier_, PTRACE_SYSCALL));
     CRS_TRY(const int got, wait(carrier_));
-    if (WSTOPSIG(got) == (SIGTRAP | 0x80)) ++stop;
+    if (WSTOPSIG(got) != (SIGTRAP | 0x80)) continue;
+    SyscallStop stop{};
+    if (ptrace(ptrace_get_syscall_info, thread.tid.v, sizeof stop, &stop) < 0) {
+      return Error::from_errno(errno, "look at a system call of " + to_string(thread.tid));
+    }
+    if (stop.operation == at_entry) {
+      entered = true;
+    } else if (entered) {
+      break;
+    } else {
+      // The exit of the rt_sigreturn at whose entry the thread stood, and which was skipped.
+      CRS_CHECK(set_registers(carrier_, registers));
+    }
   }
   if (ptrace(PTRACE_GETREGS, thread.tid.v, nullptr, &registers) != 0) {
     return Error::from_errno(errno, "read registers", Errc::target_gone);
@@ -227,28 +273,86 @@ Status Session::put_stack_back() {
   return status;
 }
 
+Result<std::int64_t> Session::map(std::uint64_t size, int protection) {
+  return call_through_gadget(SYS_mmap, {0, size, static_cast<std::uint64_t>(protection), MAP_PRIVATE | MAP_ANONYMOUS,
+                                        ~std::uint64_t{0}, 0});
+}
+
+// Lifts the process's soft limits of memory as long as it lives: for the moment of one mmap(2).
+class LiftedLimits {
+ public:
+  explicit LiftedLimits(Pid pid) : pid_(pid) {
+    for (std::size_t i = 0; i < resources.size(); ++i) {
+      rlimit lifted{};
+      if (prlimit(pid.v, resources[i], nullptr, &before_[i]) != 0) continue;
+      lifted.rlim_cur = lifted.rlim_max = before_[i].rlim_max;
+      lifted_[i] = prlimit(pid.v, resources[i], &lifted, nullptr) == 0;
+    }
+  }
+  LiftedLimits(const LiftedLimits&) = delete;
+  LiftedLimits& operator=(const LiftedLimits&) = delete;
+  ~LiftedLimits() {
+    for (std::size_t i = 0; i < resources.size(); ++i) {
+      if (lifted_[i]) prlimit(pid_.v, resources[i], &before_[i], nullptr);
+    }
+  }
+
+ private:
+  static constexpr std::array resources = {RLIMIT_AS, RLIMIT_DATA};
+  Pid pid_;
+  std::array<rlimit, 2> before_{};
+  std::array<bool, 2> lifted_{};
+};
+
+Status Session::map_area() {
+  CRS_TRY(std::int64_t mapped, map(area_size_, PROT_READ | PROT_WRITE | PROT_EXEC));
+  if (mapped == -ENOMEM) {
+    const LiftedLimits lifted(state_.pid);
+    CRS_TRY(mapped, map(area_size_, PROT_READ | PROT_WRITE | PROT_EXEC));
+  }
+  if (mapped == -EACCES || mapped == -EPERM) {
+    // Memory that can be written may not be executed here (PR_SET_MDWE): the code gets a page of its own, which ptrace
+    // may write all the same.
+    CRS_TRY(const std::int64_t code, map(page_size, PROT_READ | PROT_EXEC));
+    if (code > -4096 && code < 0) return Error::from_errno(static_cast<int>(-code), "map code in " + to_string(state_.pid));
+    code_ = RemoteAddr(static_cast<std::uint64_t>(code));
+    CRS_TRY(mapped, map(area_size_, PROT_READ | PROT_WRITE));
+  }
+  if (mapped < 0 && mapped > -4096) {
+    return Error::from_errno(static_cast<int>(-mapped), "map memory for calls in " + to_string(state_.pid), Errc::refused)
+        .with_hint("the program may not have more memory (its limits: /proc/PID/limits, its cgroup)");
+  }
+  area_ = RemoteAddr(static_cast<std::uint64_t>(mapped));
+  if (code_.v == 0) code_ = area_;
+  note_locked_area();
+  return ok();
+}
+
+// mlockall(MCL_FUTURE) shows in nothing but what new mappings are like, such as ours.
+void Session::note_locked_area() {
+  const auto now = state_.proc.status();
+  if (!now) return;
+  state_.locks_future_mappings = now->number("VmLck").value_or(0) > state_.status.number("VmLck").value_or(0);
+}
+
 Status Session::begin(std::span<const RemoteJob> jobs) {
   CRS_TRY(gadgets_, find_gadgets(process_));
+  state_.calls_were_unsafe = !gadgets_.safe;
   threads_.resize(state_.threads.size());
   for (const RemoteJob& job : jobs) threads_[job.thread].used = true;
   choose_carrier();
   threads_[carrier_].used = true;
-  CRS_CHECK(choose_notify_signals());
+  choose_notify_signals();
+  set_endings(jobs);
 
-  area_size_ = page_size;
+  area_size_ = page_size + 64;
   for (std::size_t i = 0; i < threads_.size(); ++i) {
     if (threads_[i].used) area_size_ += signal_frame_space(state_.threads[i].xstate.size());
   }
-  for (const RemoteJob& job : jobs) area_size_ += job_space(*job.batch);
+  for (const RemoteJob& job : jobs) area_size_ += job.batch->image_size();
   area_size_ = page_up(area_size_);
-  CRS_TRY(const std::int64_t mapped,
-          call_through_gadget(SYS_mmap, {0, area_size_, PROT_READ | PROT_WRITE | PROT_EXEC,
-                                         MAP_PRIVATE | MAP_ANONYMOUS, ~std::uint64_t{0}, 0}));
-  if (mapped < 0 && mapped > -4096) {
-    return Error::from_errno(static_cast<int>(-mapped), "map memory for calls in " + to_string(state_.pid), Errc::refused);
-  }
-  area_ = RemoteAddr(static_cast<std::uint64_t>(mapped));
-  CRS_CHECK(state_.write_memory(area_, batch_loop()));
+  CRS_CHECK(map_area());
+  CRS_CHECK(state_.write_memory(code_, batch_loop()));
   RemoteAddr at = area_ + page_size;
   for (std::size_t i = 0; i < threads_.size(); ++i) {
     if (!threads_[i].used) continue;
@@ -261,7 +365,7 @@ Status Session::begin(std::span<const RemoteJob> jobs) {
   // The carrier's frame is in the area now, where killed or not it is found: leave the stack as it was.
   user_regs_struct registers = state_.threads[carrier_].registers;
   registers.orig_rax = ~std::uint64_t{0};
-  registers.rip = area_.v + sizeof loop_code - 7;  // straight to rt_sigreturn
+  registers.rip = code_.v + sizeof loop_code - 7;  // straight to rt_sigreturn
   registers.rsp = threads_[carrier_].frame.v + 8;
   CRS_CHECK(set_registers(carrier_, registers));
   return put_stack_back();
@@ -271,7 +375,7 @@ Status Session::begin(std::span<const RemoteJob> jobs) {
 Status Session::start(std::size_t thread, RemoteAddr entries, std::size_t count) {
   user_regs_struct registers = state_.threads[thread].registers;
   registers.orig_rax = ~std::uint64_t{0};
-  registers.rip = area_.v;
+  registers.rip = code_.v;
   registers.rbx = entries.v;
   registers.rbp = count;
   registers.rsp = threads_[thread].frame.v + 8;  // rt_sigreturn finds the frame 8 bytes below
@@ -319,16 +423,11 @@ Status Session::run(std::span<const RemoteJob> jobs) {
   };
   std::vector<Placed> placed;
   for (const RemoteJob& job : jobs) {
-    // The entries come first in an image, so the tgkill that ends the batch goes in between.
-    CallBatch& batch = *job.batch;
-    if (threads_[job.thread].notify) {
-      batch.set_ending(SYS_tgkill, {static_cast<std::uint64_t>(state_.ns_pid.v),
-                                    static_cast<std::uint64_t>(state_.threads[job.thread].ns_tid.v),
-                                    static_cast<std::uint64_t>(*threads_[job.thread].notify)});
-    }
-    CRS_CHECK(state_.write_memory(at, batch.image(at)));
+    const std::uint64_t size = job.batch->image_size();
+    if (at.v + size > area_.v + area_size_) return Error(Errc::bug, "a batch does not fit its area");
+    CRS_CHECK(state_.write_memory(at, job.batch->image(at)));
     placed.push_back({&job, at});
-    at = at + job_space(batch);
+    at = at + size;
   }
   // One batch of each thread at a time, all threads at once.
   while (std::ranges::any_of(placed, [](const Placed& each) { return !each.done; })) {
@@ -381,14 +480,17 @@ Status Session::end() {
   for (std::size_t i = 0; i < threads_.size(); ++i) {
     if (i != carrier_ && threads_[i].inside) keep(leave(i));
   }
-  if (area_.v != 0) {
-    auto unmapped = call_through_gadget(SYS_munmap, {area_.v, area_size_, 0, 0, 0, 0});
+  const auto unmap = [&](RemoteAddr from, std::uint64_t size) {
+    if (from.v == 0) return;
+    auto unmapped = call_through_gadget(SYS_munmap, {from.v, size, 0, 0, 0, 0});
     if (!unmapped) {
       keep(std::move(unmapped).error());
     } else if (*unmapped < 0) {
       keep(Error::from_errno(static_cast<int>(-*unmapped), "unmap memory in " + to_string(state_.pid)));
     }
-  }
+  };
+  if (code_ != area_) unmap(code_, page_size);
+  unmap(area_, area_size_);
   if (threads_[carrier_].inside) keep(leave(carrier_));
   threads_.clear();
   return result;

@@ -27,13 +27,6 @@ struct RseqConfiguration {
   std::uint32_t flags;
   std::uint32_t padding;
 };
-// struct rseq and struct rseq_cs of include/uapi/linux/rseq.h
-constexpr std::uint64_t rseq_cs_offset = 8;
-struct RseqCriticalSection {
-  std::uint32_t version, flags;
-  std::uint64_t start, length, abort;
-};
-
 constexpr std::uint64_t user_space_end = 0x7ffffffff000;
 constexpr std::size_t xcr0_offset = 464;    // ptrace puts the features that the kernel uses there
 constexpr std::size_t xstate_bv_offset = 512;
@@ -61,19 +54,6 @@ std::uint64_t own_features() {
   std::uint32_t low = 0, high = 0;
   asm volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
   return std::uint64_t{high} << 32 | low;
-}
-
-// As the kernel does when it preempts a thread there: on to the abort handler.
-Status leave_critical_section(const FrozenProcess& target, const RseqConfiguration& rseq, user_regs_struct& registers) {
-  CRS_TRY(const auto pointer, target.read_value<std::uint64_t>(RemoteAddr(rseq.address + rseq_cs_offset)));
-  if (pointer == 0) return ok();
-  const auto section = target.read_value<RseqCriticalSection>(RemoteAddr(pointer));
-  if (!section) return ok();  // stale; the kernel would clear it at the next preemption
-  if (registers.rip - section->start < section->length) {
-    registers.rip = section->abort;
-    registers.orig_rax = ~std::uint64_t{0};
-  }
-  return ok();
 }
 
 }  // namespace
@@ -116,13 +96,12 @@ Status ThreadTable::collect(CollectContext& context) {
     saved.set_robust_list(robust_list);
     saved.set_robust_list_size(robust_list_size);
 
-    user_regs_struct registers = remake_call(thread.registers, read);
+    const user_regs_struct registers = remake_call(thread.registers, read);
     RseqConfiguration rseq{};
     if (ptrace(ptrace_get_rseq_configuration, thread.tid.v, sizeof rseq, &rseq) >= 0) {
       saved.set_rseq_address(rseq.address);
       saved.set_rseq_size(rseq.size);
       saved.set_rseq_signature(rseq.signature);
-      if (rseq.address != 0) CRS_CHECK(leave_critical_section(target, rseq, registers));
     } else if (errno == EIO) {
       return Error(Errc::unsupported, "this kernel does not tell rseq registrations (Linux 5.13 or newer does)");
     } else {
