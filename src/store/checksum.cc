@@ -4,7 +4,7 @@
 #include <xxhash.h>
 
 #include <cstdio>
-#include <memory>
+#include <new>
 
 namespace crs::store {
 
@@ -15,6 +15,24 @@ std::string Hash128::to_hex() const {
   return text;
 }
 
+void Checksummer::Free::operator()(XXH3_state_s* state) const {
+  XXH3_freeState(state);
+}
+
+Checksummer::Checksummer() : state_(XXH3_createState()) {
+  if (!state_) throw std::bad_alloc();
+  XXH3_128bits_reset(state_.get());
+}
+
+void Checksummer::add(std::span<const std::byte> data) {
+  if (!data.empty()) XXH3_128bits_update(state_.get(), data.data(), data.size());
+}
+
+Hash128 Checksummer::result() const {
+  const XXH128_hash_t hash = XXH3_128bits_digest(state_.get());
+  return {hash.low64, hash.high64};
+}
+
 Hash128 checksum_of(std::span<const std::byte> data) {
   const XXH128_hash_t hash = XXH3_128bits(data.data(), data.size());
   return {hash.low64, hash.high64};
@@ -22,11 +40,9 @@ Hash128 checksum_of(std::span<const std::byte> data) {
 
 Hash128 checksum_of(std::span<const std::span<std::byte>> pieces) {
   if (pieces.size() == 1) return checksum_of(std::span<const std::byte>(pieces[0]));
-  const std::unique_ptr<XXH3_state_t, XXH_errorcode (*)(XXH3_state_t*)> state(XXH3_createState(), &XXH3_freeState);
-  XXH3_128bits_reset(state.get());
-  for (const auto piece : pieces) XXH3_128bits_update(state.get(), piece.data(), piece.size());
-  const XXH128_hash_t hash = XXH3_128bits_digest(state.get());
-  return {hash.low64, hash.high64};
+  Checksummer sum;
+  for (const auto piece : pieces) sum.add(piece);
+  return sum.result();
 }
 
 }  // namespace crs::store

@@ -17,24 +17,24 @@ namespace crs::store {
 inline constexpr std::uint32_t format_version = 1;
 
 struct ManifestFile {
-  std::string name;            // plain name inside the snapshot's directory
-  std::uint64_t bytes = 0;     // its length
-  std::string checksum;        // XXH3-128 in hexadecimal of the whole file; for page files of footer and index only
+  std::string name;         // plain name inside the snapshot's directory
+  std::uint64_t bytes = 0;  // its length
+  std::string checksum;  // XXH3-128 in hexadecimal of the whole file; for page files of footer and index only
 };
 
 struct Manifest {
   std::uint32_t version = format_version;
-  std::string component;        // "native", "none", ...
+  std::string component;  // "native", "none", ...
   std::string crs_version;
   std::string job;
-  std::uint64_t generation = 0; // 0: not in a store's job (-o DIR)
-  std::int64_t created_ns = 0;  // CLOCK_REALTIME at the moment of the freeze, nanoseconds
+  std::uint64_t generation = 0;  // 0: not in a store's job (-o DIR)
+  std::int64_t created_ns = 0;   // CLOCK_REALTIME at the moment of the freeze, nanoseconds
   std::string host;
-  std::string architecture;     // "x86_64"
-  std::string kernel;           // uname -r, for people only
-  std::string boot_id;          // /proc/sys/kernel/random/boot_id
-  std::int64_t pid = 0;         // as the process itself sees it
-  std::string command;          // comm
+  std::string architecture;  // "x86_64"
+  std::string kernel;        // uname -r, for people only
+  std::string boot_id;       // /proc/sys/kernel/random/boot_id
+  std::int64_t pid = 0;      // as the process itself sees it
+  std::string command;       // comm
   std::string executable;
   std::vector<std::string> arguments;
   std::uint32_t uid = 0;
@@ -46,7 +46,8 @@ struct Manifest {
   nlohmann::json unknown = nlohmann::json::object();         // keys this version does not know
 
   std::string to_json_text() const;  // pretty, ends in newline
-  // errors: bad_snapshot (not JSON, missing or mistyped key, newer version, other architecture is the caller's)
+  // errors: bad_snapshot (not JSON, missing or mistyped key, newer version, other architecture is the
+  // caller's)
   static Result<Manifest> parse(std::string_view text, std::string_view where);
 };
 

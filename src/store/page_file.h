@@ -53,7 +53,8 @@ struct PageFileSummary {
 class PageFileWriter {
  public:
   // Creates `name` in the directory (O_EXCL, 0600).
-  static Result<PageFileWriter> create(int directory, const std::string& name, const PageFileOptions& options);
+  static Result<PageFileWriter> create(int directory, const std::string& name,
+                                       const PageFileOptions& options);
   PageFileWriter(PageFileWriter&&) noexcept;
   PageFileWriter& operator=(PageFileWriter&&) noexcept;
   ~PageFileWriter();
@@ -96,9 +97,9 @@ class PageFileReader {
   std::uint64_t stored_bytes() const;
   int fd() const;  // borrowed
 
-  // Reads chunk `index`, checks its checksum, and puts run k into into[k] (of runs[k].pages pages). A raw chunk
-  // goes straight into place; the check is made on what landed there. Thread-safe, also in a forked child.
-  // errors: bad_snapshot.
+  // Reads chunk `index`, checks its checksum, and puts run k into into[k] (of runs[k].pages pages). A raw
+  // chunk goes straight into place; the check is made on what landed there. Thread-safe, also in a forked
+  // child. errors: bad_snapshot.
   Status read_chunk(std::size_t index, std::span<const std::span<std::byte>> into) const;
 
   // Reads every chunk and throws the data away, with `threads` threads. errors: bad_snapshot.

@@ -17,8 +17,9 @@
 namespace crs::store {
 namespace {
 
-constexpr std::size_t largest_manifest = 64u << 20;
-constexpr std::uint64_t largest_state = 4ull << 30;
+constexpr std::size_t largest_manifest = 16u << 20;
+constexpr std::uint64_t largest_state = 1ull << 30;
+constexpr const char* use_another = "use another snapshot of the job (crs list)";
 constexpr std::string_view pages_name = "pages-0.bin";
 constexpr std::string_view state_name = "state.pb";
 
@@ -26,7 +27,9 @@ constexpr std::string_view state_name = "state.pb";
 Status check_owner(const struct stat& status, const std::string& path) {
   if (status.st_uid != geteuid() && status.st_uid != 0) {
     return Error(Errc::permission, path + " belongs to user " + std::to_string(status.st_uid))
-        .with_hint("a snapshot is only restarted for its owner: restart it as that user, or take it over with chown");
+        .with_hint(
+            "a snapshot is only restarted for its owner: restart it as that user, or take it over with "
+            "chown");
   }
   if ((status.st_mode & (S_IWGRP | S_IWOTH)) != 0) {
     return Error(Errc::permission, path + " can be written to by others").with_hint("chmod go-w " + path);
@@ -58,9 +61,10 @@ Result<OwnedFd> SnapshotReader::State::open_checked(const std::string& name, std
   if (!fd) {
     Error error = std::move(fd).error();
     if (error.error_number() == ENOENT) {
-      return Error(Errc::bad_snapshot, whole + " is missing").with_hint("the snapshot is not whole: use another one (crs list)");
+      return Error(Errc::bad_snapshot, whole + " is missing").with_hint(use_another);
     }
     if (error.error_number() == ELOOP) return Error(Errc::bad_snapshot, whole + " is a symbolic link");
+    if (error.error_number() == ENXIO) return Error(Errc::bad_snapshot, whole + " is no regular file");
     return error;
   }
   struct stat status {};
@@ -76,25 +80,29 @@ Status SnapshotReader::State::check_file(const ManifestFile& file) {
   std::uint64_t size = 0;
   CRS_TRY(const OwnedFd fd, open_checked(file.name, size));
   if (size != file.bytes) {
-    return Error(Errc::bad_snapshot, whole + " has " + std::to_string(size) + " bytes instead of " + std::to_string(file.bytes) +
+    return Error(Errc::bad_snapshot, whole + " has " + std::to_string(size) + " bytes instead of " +
+                                         std::to_string(file.bytes) +
                                          (size < file.bytes ? ": it was cut short" : ""))
-        .with_hint("use another snapshot of the job (crs list)");
+        .with_hint(use_another);
+  }
+  const auto check = [&](const Hash128& checksum) -> Status {
+    if (checksum.to_hex() == file.checksum) return ok();
+    return Error(Errc::bad_snapshot, whole + " is damaged (checksum)").with_hint(use_another);
+  };
+  if (file.name == state_name) {
+    if (size > largest_state) return Error(Errc::bad_snapshot, whole + " is too large");
+    std::string content(size, '\0');
+    CRS_CHECK(pread_exact(fd.get(), std::as_writable_bytes(std::span(content)), 0, whole));
+    CRS_TRY(sections, parse_sections(content, whole));
+    return check(checksum_of(as_bytes(content)));
   }
   std::uint64_t from = 0;
   if (file.name == pages_name) {
     CRS_TRY(pages, PageFileReader::open(directory.get(), file.name));
     from = pages->stored_bytes();  // where the index begins
-  } else if (size > largest_state) {
-    return Error(Errc::bad_snapshot, whole + " is too large");
   }
-  Bytes content(size - from);
-  CRS_CHECK(pread_exact(fd.get(), content, from, whole));
-  if (checksum_of(content).to_hex() != file.checksum) {
-    return Error(Errc::bad_snapshot, whole + " is damaged (checksum)").with_hint("use another snapshot of the job (crs list)");
-  }
-  if (file.name != state_name) return ok();
-  CRS_TRY(sections, parse_sections({reinterpret_cast<const char*>(content.data()), content.size()}, whole));
-  return ok();
+  CRS_TRY(const Hash128 checksum, checksum_of_file(fd.get(), from, size, whole));
+  return check(checksum);
 }
 
 Result<SnapshotReader> SnapshotReader::open(const std::string& given) {
@@ -103,8 +111,12 @@ Result<SnapshotReader> SnapshotReader::open(const std::string& given) {
   auto directory = open_directory(state->path);
   if (!directory) {
     Error error = std::move(directory).error();
+    if (error.error_number() == ENOTDIR && access(state->path.c_str(), F_OK) == 0) {
+      return Error(Errc::bad_snapshot, state->path + " is no snapshot: it is no directory");
+    }
     if (error.error_number() == ENOENT || error.error_number() == ENOTDIR) {
-      return Error(Errc::not_found, "there is no snapshot at " + state->path).with_hint("crs list shows what there is");
+      return Error(Errc::not_found, "there is no snapshot at " + state->path)
+          .with_hint("crs list shows what there is");
     }
     return error;
   }
@@ -118,20 +130,26 @@ Result<SnapshotReader> SnapshotReader::open(const std::string& given) {
   CRS_TRY(const std::string text, read_fd(fd.get(), "manifest.json", largest_manifest));
   CRS_TRY(state->manifest, Manifest::parse(text, state->path + "/manifest.json"));
   for (const ManifestFile& file : state->manifest.files) {
-    auto checked = state->check_file(file);
-    if (!checked) {
-      if (checked.error().code() == Errc::bad_snapshot) checked.error().add_context(state->path);
-      return std::move(checked).error();
-    }
+    CRS_CHECK(state->check_file(file));
   }
   return SnapshotReader(std::move(state));
 }
 
-const std::string& SnapshotReader::path() const { return state_->path; }
-const Manifest& SnapshotReader::manifest() const { return state_->manifest; }
-int SnapshotReader::directory() const { return state_->directory.get(); }
-bool SnapshotReader::has_pages() const { return state_->pages.has_value(); }
-const PageFileReader& SnapshotReader::pages() const { return *state_->pages; }
+const std::string& SnapshotReader::path() const {
+  return state_->path;
+}
+const Manifest& SnapshotReader::manifest() const {
+  return state_->manifest;
+}
+int SnapshotReader::directory() const {
+  return state_->directory.get();
+}
+bool SnapshotReader::has_pages() const {
+  return state_->pages.has_value();
+}
+const PageFileReader& SnapshotReader::pages() const {
+  return *state_->pages;
+}
 
 bool SnapshotReader::has_section(std::string_view name) const {
   return std::ranges::any_of(state_->sections, [&](const Section& each) { return each.first == name; });
@@ -152,8 +170,7 @@ std::vector<std::string> SnapshotReader::section_names() const {
 }
 
 Status SnapshotReader::verify(unsigned threads) const {
-  if (!has_pages()) return ok();
-  return pages().verify(threads).context(state_->path);
+  return has_pages() ? pages().verify(threads) : ok();
 }
 
 }  // namespace crs::store

@@ -6,8 +6,8 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstdio>
 #include <optional>
+#include <utility>
 
 #include "os/file_io.h"
 #include "store/checksum.h"
@@ -19,7 +19,6 @@
 namespace crs::store {
 namespace {
 
-constexpr std::string_view manifest_name = "manifest.json";
 constexpr std::string_view state_name = "state.pb";
 constexpr std::string_view pages_name = "pages-0.bin";
 
@@ -29,25 +28,13 @@ std::string partial_prefix(const std::string& final_path) {
   return prefix += ".partial.";
 }
 
-// Hidden directories of writers to the same place that nobody holds a lock on: their writers are dead.
 void remove_leftovers(const std::string& final_path) {
   const std::string parent = parent_of(final_path);
   const auto names = list_directory(parent);
   if (!names) return;
   for (const std::string& name : *names) {
-    if (!name.starts_with(partial_prefix(final_path))) continue;
-    const std::string path = parent + "/" + name;
-    const auto directory = open_directory(path);
-    if (directory && flock(directory->get(), LOCK_EX | LOCK_NB) == 0) (void)remove_directory(path);
+    if (name.starts_with(partial_prefix(final_path))) (void)remove_if_abandoned(parent + "/" + name);
   }
-}
-
-// Of what is small enough, the whole; of a page file, its index and footer (its chunks have their own).
-Result<Hash128> file_checksum(int directory, const std::string& name, std::uint64_t from, std::uint64_t size) {
-  CRS_TRY(const OwnedFd fd, open_file_at(directory, name, O_RDONLY | O_NOFOLLOW));
-  Bytes content(size - from);
-  CRS_CHECK(pread_exact(fd.get(), content, from, name));
-  return checksum_of(content);
 }
 
 }  // namespace
@@ -55,17 +42,23 @@ Result<Hash128> file_checksum(int directory, const std::string& name, std::uint6
 struct SnapshotWriter::State {
   std::string final_path;
   std::string hidden_path;
-  OwnedFd directory;  // locked as long as we live
+  OwnedFd directory;
+  OwnedFd manifest;  // locked as long as we live
   std::vector<Section> sections;
   std::vector<std::string> other_files;
   std::optional<PageFileWriter> pages;
   PageFileSummary summary;
+  bool used = false;  // commit was called
   bool committed = false;
+  pid_t owner = getpid();  // a forked copy must not remove what its parent writes
 
-  Status write_file(std::string_view name, std::string_view content) const;
-  Status list_file(Manifest& manifest, const std::string& name) const;
+  Result<bool> make_hidden(const std::string& path);
+  Result<OwnedFd> create_file(std::string_view name) const;
+  Status write_state() const;
+  Status list_file(Manifest& manifest_data, const std::string& name) const;
+  Status publish();
   ~State() {
-    if (!committed && !hidden_path.empty()) (void)remove_directory(hidden_path);
+    if (!committed && !hidden_path.empty() && owner == getpid()) (void)remove_directory(hidden_path);
   }
 };
 
@@ -85,90 +78,152 @@ Result<SnapshotWriter> SnapshotWriter::create(const std::string& final_path, con
   remove_leftovers(path);
   auto state = std::make_unique<State>();
   state->final_path = std::move(path);
-  const std::string hidden = parent_of(state->final_path) + "/" + partial_prefix(state->final_path) + std::to_string(getpid());
-  if (mkdir(hidden.c_str(), 0700) != 0) {
-    return Error::from_errno(errno, "make the directory " + hidden, Errc::storage)
-        .with_hint("choose another place with --store or -o");
+  const std::string base =
+      parent_of(state->final_path) + "/" + partial_prefix(state->final_path) + std::to_string(getpid());
+  for (int attempt = 0;; ++attempt) {
+    CRS_TRY(const bool made, state->make_hidden(attempt == 0 ? base : base + "." + std::to_string(attempt)));
+    if (made) break;
+    if (attempt == 1000) return Error(Errc::busy, "many writers to " + state->final_path + " at once");
   }
-  state->hidden_path = hidden;
-  CRS_TRY(state->directory, open_directory(hidden));
-  if (fchmod(state->directory.get(), 0700) != 0) return Error::from_errno(errno, "chmod " + hidden, Errc::storage);
-  if (flock(state->directory.get(), LOCK_EX | LOCK_NB) != 0) return Error::from_errno(errno, "lock " + hidden, Errc::storage);
   CRS_TRY(state->pages, PageFileWriter::create(state->directory.get(), std::string(pages_name), options));
   return SnapshotWriter(std::move(state));
 }
 
+// False when the name is taken, or when somebody took the directory for abandoned before it was locked.
+Result<bool> SnapshotWriter::State::make_hidden(const std::string& path) {
+  if (mkdir(path.c_str(), 0700) != 0) {
+    if (errno == EEXIST) return false;
+    return explain(Error::from_errno(errno, "make the directory " + path, Errc::storage));
+  }
+  auto opened = open_directory(path);
+  if (!opened && opened.error().code() == Errc::not_found) return false;
+  if (!opened) return std::move(opened).error();
+  directory = std::move(*opened);
+  if (fchmod(directory.get(), 0700) != 0) return Error::from_errno(errno, "chmod " + path, Errc::storage);
+  auto file = create_file(lock_name);
+  if (!file && file.error().code() == Errc::not_found) return false;
+  if (!file) {
+    rmdir(path.c_str());
+    return std::move(file).error();
+  }
+  manifest = std::move(*file);
+  // Where there are no locks (ENOLCK, ENOSYS, EOPNOTSUPP) nobody removes leftovers either.
+  if (flock(manifest.get(), LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) return false;
+  struct stat status {};
+  if (fstat(manifest.get(), &status) != 0) return Error::from_errno(errno, "stat " + path, Errc::storage);
+  if (status.st_nlink == 0) return false;
+  hidden_path = path;
+  return true;
+}
+
 Status SnapshotWriter::add_section(std::string_view name, std::string bytes) {
-  const bool twice = std::ranges::any_of(state_->sections, [&](const Section& each) { return each.first == name; });
+  if (!valid_section_name(name))
+    return Error(Errc::bug, "'" + std::string(name) + "' is no name for a section");
+  const bool twice =
+      std::ranges::any_of(state_->sections, [&](const Section& each) { return each.first == name; });
   if (twice) return Error(Errc::bug, "section '" + std::string(name) + "' was added twice");
   state_->sections.emplace_back(std::string(name), std::move(bytes));
   return ok();
 }
 
-PageFileWriter& SnapshotWriter::pages() { return *state_->pages; }
+PageFileWriter& SnapshotWriter::pages() {
+  return *state_->pages;
+}
 
-int SnapshotWriter::directory() const { return state_->directory.get(); }
+int SnapshotWriter::directory() const {
+  return state_->directory.get();
+}
 
 Status SnapshotWriter::register_file(std::string_view name) {
+  const bool own = name == lock_name || name == state_name || name == pages_name;
+  if (name.empty() || name[0] == '.' || name.find('/') != std::string_view::npos || own ||
+      std::ranges::find(state_->other_files, name) != state_->other_files.end()) {
+    return Error(Errc::bug, "'" + std::string(name) + "' is no name for a component's file");
+  }
   state_->other_files.emplace_back(name);
   return ok();
 }
 
-Status SnapshotWriter::State::write_file(std::string_view name, std::string_view content) const {
-  CRS_TRY(const OwnedFd fd, open_file_at(directory.get(), std::string(name), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600));
-  if (fchmod(fd.get(), 0600) != 0) return Error::from_errno(errno, "chmod " + std::string(name), Errc::storage);
-  auto written = write_all(fd.get(), content, hidden_path + "/" + std::string(name));
-  if (!written) {
-    return std::move(written).error().with_hint("free space, or choose another place with --store or -o");
-  }
-  return sync(fd.get(), std::string(name));
+Result<OwnedFd> SnapshotWriter::State::create_file(std::string_view name) const {
+  auto fd = open_file_at(directory.get(), std::string(name), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
+  if (!fd) return explain(std::move(fd).error());
+  if (fchmod(fd->get(), 0600) != 0)
+    return Error::from_errno(errno, "chmod " + std::string(name), Errc::storage);
+  return fd;
 }
 
-Status SnapshotWriter::State::list_file(Manifest& manifest, const std::string& name) const {
-  CRS_TRY(const OwnedFd fd, open_file_at(directory.get(), name, O_RDONLY | O_NOFOLLOW));
-  CRS_CHECK(sync(fd.get(), name));
-  struct stat status {};
-  if (fstat(fd.get(), &status) != 0) return Error::from_errno(errno, "stat " + name);
-  const auto size = static_cast<std::uint64_t>(status.st_size);
-  std::uint64_t from = 0;
-  if (name == pages_name) {
-    from = size - sizeof(PageFileFooter) - summary.index_bytes;
-  }
-  CRS_TRY(const Hash128 checksum, file_checksum(directory.get(), name, from, size));
-  manifest.files.push_back({name, size, checksum.to_hex()});
+Status SnapshotWriter::State::write_state() const {
+  CRS_TRY(const OwnedFd fd, create_file(state_name));
+  const std::string path = hidden_path + "/" + std::string(state_name);
+  auto written =
+      write_sections(sections, [&](std::string_view piece) { return write_all(fd.get(), piece, path); });
+  if (!written) return explain(std::move(written).error());
   return ok();
+}
+
+// Makes a file durable and lists it. Of a page file the checksum is of index and footer: its chunks have
+// their own.
+Status SnapshotWriter::State::list_file(Manifest& manifest_data, const std::string& name) const {
+  const std::string path = hidden_path + "/" + name;
+  CRS_TRY(const OwnedFd fd, open_file_at(directory.get(), name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK));
+  struct stat status {};
+  if (fstat(fd.get(), &status) != 0) return Error::from_errno(errno, "stat " + path);
+  if (!S_ISREG(status.st_mode)) return Error(Errc::bug, path + " is no regular file");
+  if (fchmod(fd.get(), 0600) != 0) return Error::from_errno(errno, "chmod " + path, Errc::storage);
+  CRS_CHECK(sync(fd.get(), path));
+  const auto size = static_cast<std::uint64_t>(status.st_size);
+  const std::uint64_t from = name == pages_name ? size - sizeof(PageFileFooter) - summary.index_bytes : 0;
+  CRS_TRY(const Hash128 checksum, checksum_of_file(fd.get(), from, size, path));
+  manifest_data.files.push_back({name, size, checksum.to_hex()});
+  return ok();
+}
+
+// The one moment at which the snapshot begins to exist.
+Status SnapshotWriter::State::publish() {
+  const std::string parent_path = parent_of(final_path);
+  CRS_TRY(const OwnedFd parent, open_directory(parent_path));
+  if (renameat2(AT_FDCWD, hidden_path.c_str(), AT_FDCWD, final_path.c_str(), RENAME_NOREPLACE) != 0) {
+    int error_number = errno;
+    const bool unknown = error_number == EINVAL || error_number == ENOSYS;  // a file system without the flag
+    struct stat status {};
+    if (unknown && lstat(final_path.c_str(), &status) == 0) error_number = EEXIST;
+    if (!unknown || error_number == EEXIST || rename(hidden_path.c_str(), final_path.c_str()) != 0) {
+      return explain(
+          Error::from_errno(error_number, "give the snapshot its name " + final_path, Errc::storage));
+    }
+  }
+  committed = true;
+  auto synced = sync_directory(parent.get(), parent_path);
+  if (!synced && rename(final_path.c_str(), hidden_path.c_str()) == 0) committed = false;
+  return synced;
 }
 
 Result<std::string> SnapshotWriter::commit(Manifest manifest) {
   State& state = *state_;
-  if (state.committed) return Error(Errc::bug, "a snapshot was committed twice");
+  if (std::exchange(state.used, true)) return Error(Errc::bug, "a snapshot was committed twice");
   manifest.files.clear();
-  CRS_CHECK(state.write_file(state_name, write_sections(state.sections)));
-  CRS_CHECK(state.list_file(manifest, std::string(state_name)));
+  CRS_CHECK(state.write_state());
   CRS_TRY(state.summary, state.pages->finish());
+  CRS_CHECK(state.list_file(manifest, std::string(state_name)));
   CRS_CHECK(state.list_file(manifest, std::string(pages_name)));
   for (const std::string& name : state.other_files) CRS_CHECK(state.list_file(manifest, name));
   for (const ManifestFile& file : manifest.files) {
     if (file.name != pages_name) state.summary.stored_bytes += file.bytes;
   }
   const std::string text = manifest.to_json_text();
-  CRS_CHECK(state.write_file(manifest_name, text));
-  state.summary.stored_bytes += text.size();
-  CRS_CHECK(sync(state.directory.get(), state.hidden_path));
-  if (renameat2(AT_FDCWD, state.hidden_path.c_str(), AT_FDCWD, state.final_path.c_str(), RENAME_NOREPLACE) != 0) {
-    const int error_number = errno;
-    const bool unknown = error_number == EINVAL || error_number == ENOSYS;  // a file system without the flag
-    if (!unknown || access(state.final_path.c_str(), F_OK) == 0 ||
-        rename(state.hidden_path.c_str(), state.final_path.c_str()) != 0) {
-      return Error::from_errno(error_number, "give the snapshot its name " + state.final_path, Errc::storage);
-    }
+  const std::string path = state.hidden_path + "/" + lock_name;
+  if (auto written = write_all(state.manifest.get(), text, path); !written) {
+    return explain(std::move(written).error());
   }
-  state.committed = true;
-  CRS_TRY(const OwnedFd parent, open_directory(parent_of(state.final_path)));
-  CRS_CHECK(sync(parent.get(), parent_of(state.final_path)));
+  CRS_CHECK(sync(state.manifest.get(), path));
+  state.summary.stored_bytes += text.size();
+  CRS_CHECK(sync_directory(state.directory.get(), state.hidden_path));
+  CRS_CHECK(state.publish());
   return state.final_path;
 }
 
-const PageFileSummary& SnapshotWriter::page_summary() const { return state_->summary; }
+const PageFileSummary& SnapshotWriter::page_summary() const {
+  return state_->summary;
+}
 
 }  // namespace crs::store

@@ -13,6 +13,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <optional>
+#include <utility>
 
 #include "os/file_io.h"
 #include "store/directory.h"
@@ -21,18 +22,23 @@ namespace crs::store {
 namespace {
 
 constexpr std::size_t longest_job = 200;
-
-std::optional<std::uint64_t> generation_number(std::string_view name) {
-  std::uint64_t number = 0;
-  const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), number);
-  if (name.size() < 6 || error != std::errc() || end != name.data() + name.size() || number == 0) return std::nullopt;
-  return number;
-}
+constexpr std::uint64_t highest_generation = 1ull << 60;
 
 std::string generation_name(std::uint64_t number) {
   char text[24];
   std::snprintf(text, sizeof text, "%06llu", static_cast<unsigned long long>(number));
   return text;
+}
+
+// Only what generation_name() prints: "7" or "0000007" is somebody's own directory.
+std::optional<std::uint64_t> generation_number(std::string_view name) {
+  std::uint64_t number = 0;
+  const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), number);
+  if (error != std::errc() || end != name.data() + name.size() || number == 0 ||
+      number > highest_generation || generation_name(number) != name) {
+    return std::nullopt;
+  }
+  return number;
 }
 
 std::uint64_t bytes_in(const std::string& directory) {
@@ -41,9 +47,23 @@ std::uint64_t bytes_in(const std::string& directory) {
   if (!names) return 0;
   for (const std::string& name : *names) {
     struct stat status {};
-    if (lstat((directory + "/" + name).c_str(), &status) == 0) sum += static_cast<std::uint64_t>(status.st_size);
+    if (lstat((directory + "/" + name).c_str(), &status) == 0)
+      sum += static_cast<std::uint64_t>(status.st_size);
   }
   return sum;
+}
+
+std::size_t edit_distance(std::string_view a, std::string_view b) {
+  std::vector<std::size_t> row(b.size() + 1);
+  for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;
+  for (std::size_t i = 1; i <= a.size(); ++i) {
+    std::size_t diagonal = std::exchange(row[0], i);
+    for (std::size_t j = 1; j <= b.size(); ++j) {
+      const std::size_t same = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
+      diagonal = std::exchange(row[j], std::min({same, row[j] + 1, row[j - 1] + 1}));
+    }
+  }
+  return row[b.size()];
 }
 
 std::string joined(const std::vector<std::string>& words) {
@@ -52,11 +72,48 @@ std::string joined(const std::vector<std::string>& words) {
   return text;
 }
 
+// The names nearest to the one that is not there, at most eight.
+std::string nearest(std::string_view wanted, std::vector<std::string> names) {
+  std::ranges::stable_sort(names, {}, [&](const std::string& name) { return edit_distance(wanted, name); });
+  const std::size_t more = names.size() > 8 ? names.size() - 8 : 0;
+  names.resize(names.size() - more);
+  return joined(names) + (more != 0 ? " and " + std::to_string(more) + " more (crs list)" : "");
+}
+
+// A place where others may write is no place for a program's memory: they could put theirs there instead.
+Status check_private(const std::string& path) {
+  struct stat status {};
+  if (stat(path.c_str(), &status) != 0) return Error::from_errno(errno, "look at " + path, Errc::storage);
+  if (!S_ISDIR(status.st_mode)) return Error(Errc::storage, path + " is no directory");
+  if (status.st_uid != geteuid() && status.st_uid != 0) {
+    return Error(Errc::permission, path + " belongs to user " + std::to_string(status.st_uid))
+        .with_hint("choose another place with --store or -o");
+  }
+  if ((status.st_mode & (S_IWGRP | S_IWOTH)) != 0 && (status.st_mode & S_ISVTX) == 0) {
+    return Error(Errc::permission, path + " can be written to by others").with_hint("chmod go-w " + path);
+  }
+  return ok();
+}
+
+// Serialises the choice of numbers. The directory itself is the lock: a refused checkpoint leaves no file
+// behind.
+Result<OwnedFd> lock_job(const std::string& directory) {
+  CRS_TRY(OwnedFd lock, open_file(directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
+  while (flock(lock.get(), LOCK_EX) != 0) {
+    if (errno == EINTR) continue;
+    if (errno == ENOSYS || errno == EOPNOTSUPP || errno == ENOLCK)
+      break;  // mkdir(2) and rename(2) still decide
+    return Error::from_errno(errno, "lock " + directory, Errc::storage);
+  }
+  return lock;
+}
+
 }  // namespace
 
 std::string Store::default_path() {
   if (const char* path = std::getenv("CRS_STORE"); path != nullptr && *path != '\0') return path;
-  if (const char* path = std::getenv("XDG_STATE_HOME"); path != nullptr && *path == '/') return std::string(path) + "/crs";
+  if (const char* path = std::getenv("XDG_STATE_HOME"); path != nullptr && *path == '/')
+    return std::string(path) + "/crs";
   const char* home = std::getenv("HOME");
   if (home == nullptr || *home == '\0') {
     const passwd* entry = getpwuid(geteuid());
@@ -68,7 +125,8 @@ std::string Store::default_path() {
 bool Store::valid_job_name(std::string_view name) {
   if (name.empty() || name.size() > longest_job || name[0] == '.') return false;
   return std::ranges::all_of(name, [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-' || c == '+';
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
+           c == '_' || c == '-' || c == '+';
   });
 }
 
@@ -77,8 +135,10 @@ Result<Store> Store::open(const std::string& path, bool create) {
   if (create) {
     CRS_CHECK(make_directories(whole));
   } else if (access(whole.c_str(), F_OK) != 0) {
-    return Error(Errc::not_found, "there is no store at " + whole).with_hint("crs checkpoint makes one; --store or CRS_STORE name another");
+    return Error(Errc::not_found, "there is no store at " + whole)
+        .with_hint("crs checkpoint makes one; --store or CRS_STORE name another");
   }
+  CRS_CHECK(check_private(whole));
   return Store(std::move(whole));
 }
 
@@ -86,8 +146,12 @@ Result<std::vector<std::string>> Store::jobs() const {
   CRS_TRY(const auto names, list_directory(path_));
   std::vector<std::string> jobs;
   for (const std::string& name : names) {
-    struct stat status {};
-    if (valid_job_name(name) && stat((path_ + "/" + name).c_str(), &status) == 0 && S_ISDIR(status.st_mode)) jobs.push_back(name);
+    if (!valid_job_name(name)) continue;
+    const auto inside = list_directory(path_ + "/" + name);  // not a directory, or not ours: no job
+    if (inside && std::ranges::any_of(
+                      *inside, [](const std::string& each) { return generation_number(each).has_value(); })) {
+      jobs.push_back(name);
+    }
   }
   return jobs;
 }
@@ -100,13 +164,14 @@ Result<std::vector<Generation>> Store::generations(std::string_view job) const {
     if (names.error().error_number() != ENOENT) return std::move(names).error();
     CRS_TRY(const auto known, jobs());
     return Error(Errc::not_found, "there is no job '" + std::string(job) + "' in " + path_)
-        .with_hint(known.empty() ? "the store is empty" : "there are: " + joined(known));
+        .with_hint(known.empty() ? "the store is empty" : "there are: " + nearest(job, known));
   }
   std::vector<Generation> generations;
   for (const std::string& name : *names) {
     const auto number = generation_number(name);
     if (!number) continue;
-    generations.push_back({std::string(job), *number, directory + "/" + name, bytes_in(directory + "/" + name)});
+    generations.push_back(
+        {std::string(job), *number, directory + "/" + name, bytes_in(directory + "/" + name)});
   }
   std::ranges::sort(generations, {}, &Generation::number);
   return generations;
@@ -119,30 +184,24 @@ Result<SnapshotWriter> Store::begin(std::string_view job, const PageFileOptions&
   }
   const std::string directory = path_ + "/" + std::string(job);
   CRS_CHECK(make_directories(directory));
-  // Hidden directories count as well: another writer may be about to take their number.
-  // The directory itself is the lock: a refused checkpoint leaves no file behind.
-  CRS_TRY(const OwnedFd lock, open_file(directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
-  while (flock(lock.get(), LOCK_EX) != 0) {
-    if (errno != EINTR) return Error::from_errno(errno, "lock " + directory, Errc::storage);
-  }
+  CRS_CHECK(check_private(directory));
+  CRS_TRY(const OwnedFd lock, lock_job(directory));
   CRS_TRY(const auto names, list_directory(directory));
-  std::uint64_t next = 1;
+  std::uint64_t highest = 0;
   for (const std::string& name : names) {
-    std::string_view rest = name;
-    if (rest.starts_with(".")) {
-      rest.remove_prefix(1);
-      rest = rest.substr(0, rest.find('.'));
-      // A dead writer's place is given again.
-      const OwnedFd other(::open((directory + "/" + name).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-      if (!generation_number(rest) || !other) continue;
-      if (flock(other.get(), LOCK_EX | LOCK_NB) == 0) {
-        (void)remove_directory(directory + "/" + name);
+    std::string_view number_text = name;
+    if (name[0] == '.') {
+      // The hidden directory of a writer that lives has taken its number; that of a dead one goes, as does
+      // what remove() was killed over.
+      number_text = number_text.substr(1, name.find('.', 1) - 1);
+      if (!generation_number(number_text)) continue;
+      if (name.find(".removed.") != std::string::npos) (void)remove_directory(directory + "/" + name);
+      if (name.find(".partial.") == std::string::npos || remove_if_abandoned(directory + "/" + name))
         continue;
-      }
     }
-    if (const auto number = generation_number(rest)) next = std::max(next, *number + 1);
+    highest = std::max(highest, generation_number(number_text).value_or(0));
   }
-  return SnapshotWriter::create(directory + "/" + generation_name(next), options);
+  return SnapshotWriter::create(directory + "/" + generation_name(highest + 1), options);
 }
 
 Result<std::string> Store::resolve(std::string_view name) const {
@@ -151,7 +210,8 @@ Result<std::string> Store::resolve(std::string_view name) const {
   if (given.find('/') != std::string::npos || access((given + "/manifest.json").c_str(), F_OK) == 0) {
     CRS_TRY(std::string path, absolute(given));
     if (access(path.c_str(), F_OK) != 0) {
-      return Error(Errc::not_found, "there is no snapshot at " + path).with_hint("crs list shows what there is");
+      return Error(Errc::not_found, "there is no snapshot at " + path)
+          .with_hint("crs list shows what there is");
     }
     return path;
   }
@@ -170,16 +230,21 @@ Result<std::string> Store::resolve(std::string_view name) const {
   if (found == all.end()) {
     std::vector<std::string> numbers;
     for (const Generation& each : all) numbers.push_back(std::to_string(each.number));
-    return Error(Errc::not_found, "job '" + job + "' has no snapshot " + std::to_string(number) + " in " + path_)
+    return Error(Errc::not_found,
+                 "job '" + job + "' has no snapshot " + std::to_string(number) + " in " + path_)
         .with_hint("it has: " + joined(numbers));
   }
   return found->path;
 }
 
 Status Store::remove(const Generation& generation) const {
-  const std::string hidden = parent_of(generation.path) + "/." + name_of(generation.path) + ".removed." + std::to_string(getpid());
+  const std::string directory = parent_of(generation.path);
+  const std::string hidden =
+      directory + "/." + name_of(generation.path) + ".removed." + std::to_string(getpid());
   if (rename(generation.path.c_str(), hidden.c_str()) != 0) {
-    return Error::from_errno(errno, "remove " + generation.path, errno == ENOENT ? Errc::not_found : Errc::storage);
+    const int error_number = errno;
+    return Error::from_errno(error_number, "remove " + generation.path,
+                             error_number == ENOENT ? Errc::not_found : Errc::storage);
   }
   return remove_directory(hidden);
 }
