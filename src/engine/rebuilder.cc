@@ -96,8 +96,8 @@ Status Rebuilder::await_end(const Job& job) {
       if (ptrace(PTRACE_GETSIGINFO, tid.v, nullptr, &info) != 0) {
         return Error::from_errno(errno, "read a signal of " + to_string(tid), Errc::target_gone);
       }
-      if (info.si_code == SI_TKILL && info.si_pid == setup_.ns_pid.v) return ok();
-      if (info.si_code == SI_TKILL) return ok();
+      // Over RLIMIT_SIGPENDING, which counts all processes of the user, a signal comes without its data.
+      if (info.si_code == SI_TKILL || (info.si_code == SI_USER && info.si_pid == 0)) return ok();
     } else if (status >> 16 == PTRACE_EVENT_CLONE) {
       unsigned long made = 0;
       if (ptrace(PTRACE_GETEVENTMSG, tid.v, nullptr, &made) != 0) {

@@ -397,6 +397,8 @@ Status Session::await_end(std::size_t thread) {
         return Error::from_errno(errno, "read a signal of " + to_string(tid(thread)), Errc::target_gone);
       }
       if (info.si_code == SI_TKILL && info.si_pid == state_.ns_pid.v) return ok();
+      // Over RLIMIT_SIGPENDING, which counts all processes of the user, a signal comes without its data.
+      if (info.si_code == SI_USER && info.si_pid == 0) return ok();
     }
     if (!notify && signal == (SIGTRAP | 0x80)) {
       user_regs_struct registers{};

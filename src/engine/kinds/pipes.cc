@@ -101,10 +101,19 @@ class PipesKind : public ResourceKind {
     const auto& pipe = *find_pipe(end->inode());
     if (pipe.leads_outside()) return own_stream(context, *end);
     CRS_TRY(Made* const made, make(pipe));
-    // A description of its own for each, opened by way of /proc like any FIFO; O_NONBLOCK keeps that from waiting.
-    const int base = can_read(end->flags()) ? made->read.get() : made->write.get();
+    // The first description of each end is the one that pipe(2) made. Others are opened by way of /proc like any FIFO;
+    // O_NONBLOCK keeps that from waiting.
     const int access = static_cast<int>(end->flags() & O_ACCMODE);
-    CRS_TRY(OwnedFd fd, open_file("/proc/self/fd/" + std::to_string(base), access | O_NONBLOCK));
+    const int base = can_read(end->flags()) ? made->read.get() : made->write.get();
+    bool& taken = can_read(end->flags()) ? made->read_taken : made->write_taken;
+    OwnedFd fd;
+    if (access != O_RDWR && !taken) {
+      taken = true;
+      fd = OwnedFd(fcntl(base, F_DUPFD_CLOEXEC, 0));
+      if (!fd) return Error::from_errno(errno, "take an end of a pipe");
+    } else {
+      CRS_TRY(fd, open_file("/proc/self/fd/" + std::to_string(base), access | O_NONBLOCK));
+    }
     if (fcntl(fd.get(), F_SETFL, static_cast<int>(end->flags() & (O_NONBLOCK | O_DIRECT | O_APPEND))) != 0) {
       return Error::from_errno(errno, "set the flags of a pipe");
     }
@@ -124,6 +133,7 @@ class PipesKind : public ResourceKind {
  private:
   struct Made {
     OwnedFd read, write;  // stay open until the table closes all that is not the program's
+    bool read_taken = false, write_taken = false;
   };
 
   const state::Pipe* find_pipe(std::uint64_t inode) const {
