@@ -108,6 +108,10 @@ Result<store::Store> open_store(const std::string& option, const Service& servic
 Result<std::string> find_snapshot(const std::string& name, const std::string& store_option,
                                   const Service& service) {
   if (name.empty()) return Error(Errc::usage, "the name of a snapshot is empty");
+  if (name == "-") {
+    return Error(Errc::usage, "a snapshot cannot be read from standard input")
+        .with_hint("name it by its path, JOB or JOB@N; a directory named '-' is ./-");
+  }
   // A path needs no store, which may not even exist.
   std::error_code problem;
   if (name.find('/') != std::string::npos || std::filesystem::exists(name + "/manifest.json", problem)) {
