@@ -132,7 +132,14 @@ class Restart : public Command {
     Progress progress(report, quiet_);
     auto outcome = service.restart(snapshot, request, progress);
     auto notes = progress.finish();
-    if (const auto* error = outcome.error()) return *error;
+    if (const auto* error = outcome.error()) {
+      Error shown = *error;
+      const std::string number = std::to_string(snapshot.manifest().pid);
+      if (request.pid == PidChoice::same && shown.to_string().find(number) == std::string::npos) {
+        shown.add_context("under pid " + number);
+      }
+      return shown;
+    }
     RestartInfo info = std::move(outcome.restarted()->info);
     for (auto& note : info.notes) {
       if (std::ranges::find(notes, note) != notes.end()) continue;

@@ -42,7 +42,14 @@ Status check_pid(Pid pid) {
         .with_hint("save the program itself, not the machine's or container's first process");
   }
   auto proc = ProcDir::open(pid);
-  if (proc) return ok();
+  if (proc) {
+    // A leader that has ended while other threads go on is in state Z as well.
+    const auto stat = proc->stat();
+    const auto tasks = proc->tasks();
+    if (!stat || stat->state != 'Z' || !tasks || tasks->size() > 1) return ok();
+    return Error(Errc::not_found, "process " + std::to_string(pid.v) + " (" + stat->comm + ") has ended")
+        .with_hint("only its exit status is left (a zombie), until its parent asks for it");
+  }
   if (proc.error().code() == Errc::not_found || proc.error().code() == Errc::target_gone) {
     return Error(Errc::not_found, "there is no process " + std::to_string(pid.v));
   }
