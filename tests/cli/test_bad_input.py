@@ -194,7 +194,7 @@ class BadInput(Case):
         popen = self.start("memory", "700")
         self.wait_for_lines("program.out", 1, 60)
         before = self.look(popen.pid)
-        answer = self.crs("checkpoint", popen.pid, "--store", self.store, "--timeout", "0.05s", seconds=20)
+        answer = self.crs("checkpoint", popen.pid, "--store", self.store, "--timeout", "50ms", seconds=20)
         self.assertEqual(answer.status, TIMED_OUT, answer)
         self.assertLess(answer.seconds, 2)
         self.assert_says(answer, ("deadline", "timeout", "time-out", "time limit"))
@@ -216,10 +216,10 @@ class BadInput(Case):
             wait_until(lambda: state_letter(popen.pid) == "D", 1, "state D")
         except Exception:  # pylint: disable=broad-except
             self.skipTest("no uninterruptible sleep to be had")
-        answer = self.crs("checkpoint", popen.pid, "--store", self.store, "--timeout", "0.3s")
+        answer = self.crs("checkpoint", popen.pid, "--store", self.store, "--timeout", "300ms")
         self.assertEqual(answer.status, TIMED_OUT, answer)
         self.assertLess(answer.seconds, 1.2)
-        answer = self.crs("checkpoint", popen.pid, "--store", self.store, "--timeout", "15s")
+        answer = self.crs("checkpoint", popen.pid, "--store", self.store, "--timeout", "15")
         self.assertEqual(answer.status, OK, answer)
         self.assert_unharmed(popen.pid)
 
