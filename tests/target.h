@@ -342,6 +342,7 @@ class TargetThread {
  public:
   explicit TargetThread(Body body) : body_(body) {
     OK0(pthread_create(&thread_, nullptr, &TargetThread::start, this));
+    tid();  // until it runs: a thread that is being made still has all signals blocked
   }
   TargetThread(const TargetThread&) = delete;
   TargetThread& operator=(const TargetThread&) = delete;

@@ -1,3 +1,4 @@
+// expect: refused epoll
 // settle: 0.3
 #include "tests/target.h"
 
