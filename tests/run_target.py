@@ -30,7 +30,7 @@ from outside_view import differences, settled_view  # noqa: E402
 from processes import (SKIPPED, Account, Failure, Skip, become_subreaper, child_pids, end_descendants,  # noqa: E402
                        exists, is_alive, kill_and_wait, reap, reap_zombies, state_letter, status_field, wait_until)
 
-CRS_SECONDS = 60  # the longest that one crs command may take
+CRS_SECONDS = 30  # the longest that one crs command may take
 EXIT_REFUSED = 5
 
 
