@@ -1,3 +1,4 @@
+// outside-view: skip maps smaps
 #include "tests/target.h"
 
 TARGET() {
