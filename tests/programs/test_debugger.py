@@ -19,7 +19,9 @@ class Debugger(Case):
 
     def backtrace(self, pid):
         """The functions of each thread's stack, and the libraries with their addresses."""
-        text = self.ask("gdb", "-q", "-nx", "-batch", "-iex", "set debuginfod enabled off", "-p", str(pid), "-ex", "thread apply all bt",
+        text = self.ask("gdb", "-q", "-nx", "-batch", "-iex", "set debuginfod enabled off",
+                        # An ordinary user's process comes back in a mount namespace of its own, into which gdb may not go.
+                        "-iex", "set sysroot /", "-p", str(pid), "-ex", "thread apply all bt",
                         "-ex", "info sharedlibrary", "-ex", "info proc exe")
         frames = re.findall(r"^#\d+ +(?:0x[0-9a-f]+ in )?(\S+)", text, re.MULTILINE)
         libraries = re.findall(r"^(0x[0-9a-f]+ +0x[0-9a-f]+).*?(/\S+)$", text, re.MULTILINE)

@@ -92,7 +92,7 @@ class Restart(Case):
         snapshot = self.checkpoint(popen.pid)
         answer = self.crs("restart", snapshot, "--detach", "--pid", "same")
         self.assertNotEqual(answer.status, OK, answer)
-        self.assert_says(answer, str(popen.pid))
+        self.assert_says(answer, self.why_not_the_same_pid(popen.pid))
         self.assert_unharmed(popen.pid)
         restarted = self.foreground(snapshot, "--pid", "auto")
         self.assertEqual(restarted.wait(20), 3)
@@ -109,12 +109,16 @@ class Restart(Case):
         try:
             answer = self.crs("restart", snapshot, "--detach", "--pid", "same")
             self.assertNotEqual(answer.status, OK, answer)
-            self.assert_says(answer, str(pid))
+            self.assert_says(answer, self.why_not_the_same_pid(pid))
             self.assertEqual(self.foreground(snapshot).wait(20), 3)
             self.assertTrue(exists(pid))
         finally:
             stranger.kill()
             stranger.wait()
+
+    def why_not_the_same_pid(self, pid):
+        """Who has the number; an ordinary user may not choose one, taken or not, and is told that instead."""
+        return str(pid) if self.account.is_root else (str(pid), "may not choose the number")
 
     def occupy(self, pid):
         """A sleeping process with this pid (ns_last_pid, which needs root), or None."""
