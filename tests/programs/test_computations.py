@@ -14,9 +14,9 @@ import hashlib, sys, threading
 rows = {}
 def work(me):
     value = str(me).encode()
-    for i in range(150000):
+    for i in range(300000):
         value = hashlib.sha256(value).digest()
-        if i % 5000 == 0:
+        if i % 10000 == 0:
             rows[me, i] = value.hex()
 threads = [threading.Thread(target=work, args=(me,)) for me in range(4)]
 with open(sys.argv[1], "w") as out:
