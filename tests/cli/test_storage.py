@@ -19,11 +19,12 @@ class Storage(Case):
             self.skipTest("mounting a small tmpfs needs root")
         where = self.path("small")
         os.mkdir(where)
-        done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={megabytes}m,mode=0777", "tmpfs", where], check=False,
+        done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={megabytes}m,mode=0700", "tmpfs", where], check=False,
                               capture_output=True, text=True)
         if done.returncode != 0:
             self.skipTest(f"cannot mount a tmpfs: {done.stderr.strip()}")
         self.mounts.append(where)
+        self.account.own(where)
         return where
 
     def setUp(self):

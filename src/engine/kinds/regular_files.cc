@@ -34,7 +34,7 @@ constexpr std::uint64_t largest_deleted = 16u << 20;  // bytes
 constexpr long proc_magic = 0x9fa0;
 constexpr long sysfs_magic = 0x62656572;
 constexpr std::uint32_t acting_at_open = O_CREAT | O_EXCL | O_TRUNC | O_NOCTTY;
-constexpr std::uint32_t kept_flags = O_ACCMODE | O_APPEND | O_NONBLOCK | O_DSYNC | O_SYNC | O_DIRECT | O_NOATIME | O_LARGEFILE;
+constexpr std::uint32_t kept_flags = O_ACCMODE | O_APPEND | O_NONBLOCK | O_DSYNC | O_SYNC | O_DIRECT | O_NOATIME | O_LARGEFILE | O_NOFOLLOW;
 
 bool writes(const state::RegularFile& file) { return (file.flags() & O_ACCMODE) != O_RDONLY; }
 

@@ -1,3 +1,4 @@
+// expect: refused has ended
 #include "tests/target.h"
 
 // The leader of the process is a zombie (pthread_exit in main) while another thread works: the harness's
