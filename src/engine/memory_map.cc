@@ -193,6 +193,12 @@ class Collector {
       return block(vma, "the file behind this shared memory was deleted or replaced",
                    "such memory cannot be saved yet; put the file back under its name");
     }
+    // Pages that were never written follow the file. Nobody can change a file that nobody has open for writing.
+    CRS_TRY(const bool open, is_open_for_writing(vma));
+    if (open) {
+      return block(vma, "the file behind it was deleted or replaced, and the program still has it open for writing",
+                   "such memory cannot be saved yet; let the program close the file");
+    }
     mapping.set_type(Mapping::ANONYMOUS);
     const std::uint64_t readable = readable_bytes(vma);
     if (readable > 0) contents_.push_back({vma.start, readable, 0, vma.start, false});
@@ -201,6 +207,18 @@ class Collector {
       context_.blockers.note(vma.name + " was deleted or replaced while the program uses it; its pages are saved");
     }
     return true;
+  }
+
+  Result<bool> is_open_for_writing(const Vma& vma) const {
+    CRS_TRY(const auto fds, target_.proc().fds());
+    for (const RemoteFd fd : fds) {
+      const std::string number = std::to_string(fd.v);
+      struct stat status {};
+      if (fstatat(target_.proc().fd(), ("fd/" + number).c_str(), &status, 0) != 0 || status.st_ino != vma.inode) continue;
+      CRS_TRY(const std::string info, target_.proc().read("fdinfo/" + number));
+      if ((ProcFields::parse(info).number("flags", 8).value_or(O_RDWR) & O_ACCMODE) != O_RDONLY) return true;
+    }
+    return false;
   }
 
   // Pages behind the end of a file cannot be read: the readable ones come first.

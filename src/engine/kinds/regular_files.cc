@@ -63,6 +63,8 @@ class RegularFilesKind : public ResourceKind {
     saved.set_size(static_cast<std::uint64_t>(file.status.st_size));
     saved.set_mtime_ns(nanoseconds(file.status.st_mtim));
     saved.set_mode(file.status.st_mode & 07777);
+    saved.set_uid(file.status.st_uid);
+    saved.set_gid(file.status.st_gid);
     saved.set_inode(file.status.st_ino);
     saved.set_device(file.status.st_dev);
     if ((saved.flags() & ~kept_flags) != 0) {
@@ -156,6 +158,12 @@ class RegularFilesKind : public ResourceKind {
                            "give it the name back under which the program opened it");
       return ok();
     }
+    // st_blocks counts 512 bytes. Holes would come back as zeros that take room.
+    if (static_cast<std::uint64_t>(file.status.st_blocks) * 512 < saved.size() && saved.size() > page_size) {
+      context.blockers.add(fd_names(file), "it was deleted while the program uses it, and it has holes",
+                           "such files cannot be saved yet; let the program close it before the checkpoint");
+      return ok();
+    }
     if (saved.size() > largest_deleted) {
       context.blockers.add(fd_names(file), "it was deleted while the program uses it, and its " + std::to_string(saved.size() >> 20) +
                                                " MiB are more than the 16 MiB that are saved of such files",
@@ -219,14 +227,30 @@ class RegularFilesKind : public ResourceKind {
         return other.deleted() && other.inode() == file.inode() && other.device() == file.device() && !other.content().empty();
       });
       const std::string directory = file.path().substr(0, std::max<std::size_t>(1, file.path().rfind('/')));
-      made = OwnedFd(open(directory.c_str(), O_TMPFILE | O_RDWR | O_EXCL | O_CLOEXEC, file.mode()));
+      // Under its old name for a moment if that is free, so that /proc shows it as before.
+      made = OwnedFd(open(file.path().c_str(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
+      if (made) unlink(file.path().c_str());
+      if (!made) made = OwnedFd(open(directory.c_str(), O_TMPFILE | O_RDWR | O_EXCL | O_CLOEXEC, file.mode()));
       if (!made) made = OwnedFd(memfd_create("crs-deleted-file", MFD_CLOEXEC));
       if (!made) return Error::from_errno(errno, "make a file without a name for " + file.path());
       if (fchmod(made.get(), file.mode()) != 0) return Error::from_errno(errno, "chmod " + file.path());
       if (whole != state_.files().end()) CRS_CHECK(write_all(made.get(), whole->content(), file.path()));
       if (ftruncate(made.get(), static_cast<off_t>(file.size())) != 0) return Error::from_errno(errno, "truncate " + file.path());
+      CRS_CHECK(give_back_owner_and_time(made.get(), file));
     }
     return open_file("/proc/self/fd/" + std::to_string(made.get()), static_cast<int>(file.flags()));
+  }
+
+  static Status give_back_owner_and_time(int fd, const state::RegularFile& file) {
+    struct stat now {};
+    if (fstat(fd, &now) != 0) return Error::from_errno(errno, "stat");
+    if ((now.st_uid != file.uid() || now.st_gid != file.gid()) && fchown(fd, file.uid(), file.gid()) != 0) {
+      return Error::from_errno(errno, "give the deleted file " + file.path() + " back its owner");
+    }
+    const timespec mtime{file.mtime_ns() / 1'000'000'000, file.mtime_ns() % 1'000'000'000};
+    const timespec times[2] = {{0, UTIME_OMIT}, mtime};
+    if (futimens(fd, times) != 0) return Error::from_errno(errno, "set the time of " + file.path());
+    return ok();
   }
 
   // Keeps the tail beside the snapshot, then cuts.
