@@ -4,9 +4,11 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 #include <map>
 
 #include "engine/frozen_state.h"
@@ -392,7 +394,30 @@ Status MemoryMap::load(std::string_view bytes) {
   return ok();
 }
 
+// The vdso is the kernel's own code. Threads may stand in it and programs remember where its functions are, so it must
+// be the same one.
+Status MemoryMap::check_vdso(Blockers& blockers) const {
+  if (map_.vdso().empty()) return ok();
+  CRS_TRY(const ProcDir self, ProcDir::open(Pid(getpid())));
+  CRS_TRY(const auto own, self.maps());
+  const auto vdso = std::ranges::find(own, "[vdso]", &Vma::name);
+  bool same = vdso != own.end() && vdso->size() == map_.vdso().size() &&
+              std::memcmp(reinterpret_cast<const void*>(vdso->start), map_.vdso().data(), vdso->size()) == 0;
+  for (const Mapping& mapping : map_.mappings()) {
+    if (mapping.type() != Mapping::VDSO) continue;
+    same = same && std::ranges::any_of(own, [&](const Vma& vma) {
+      return vma.name == mapping.name() && vma.size() == mapping.end() - mapping.start();
+    });
+  }
+  if (!same) {
+    blockers.add("vdso", "this kernel's differs from the one that the program was saved on",
+                 "restart it on a machine with the kernel that `crs inspect` names");
+  }
+  return ok();
+}
+
 Status MemoryMap::check(CheckContext& context) const {
+  CRS_CHECK(check_vdso(context.blockers));
   const std::string restore_it = "put the file back as it was";
   for (const auto& file : map_.files()) {
     struct stat now {};

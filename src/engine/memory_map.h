@@ -57,6 +57,7 @@ class MemoryMap {
   nlohmann::json describe() const;
 
  private:
+  Status check_vdso(Blockers& blockers) const;
   state::MemoryMap map_;
   std::vector<SourceRun> contents_;
 };
