@@ -21,6 +21,7 @@
 #include <map>
 
 #include "engine/kinds/pipes.pb.h"
+#include "engine/own_stream.h"
 #include "engine/resource_kind.h"
 
 namespace crs {
@@ -99,7 +100,7 @@ class PipesKind : public ResourceKind {
     const auto end = std::ranges::find_if(state_.ends(), [id](const auto& each) { return each.id() == id; });
     if (end == state_.ends().end()) return Error(Errc::bad_snapshot, "an end of a pipe is missing");
     const auto& pipe = *find_pipe(end->inode());
-    if (pipe.leads_outside()) return own_stream(context, *end);
+    if (pipe.leads_outside()) return own_stream(context, end->number());
     CRS_TRY(Made* const made, make(pipe));
     // The first description of each end is the one that pipe(2) made. Others are opened by way of /proc like any FIFO;
     // O_NONBLOCK keeps that from waiting.
@@ -200,14 +201,6 @@ class PipesKind : public ResourceKind {
       }
     }
     return found;
-  }
-
-  static Result<OwnedFd> own_stream(const InsideContext& context, const state::PipeEnd& end) {
-    const int own = end.number() < 3 ? context.own_stdio[static_cast<std::size_t>(end.number())] : -1;
-    if (own < 0) return open_file("/dev/null", O_RDWR);
-    const int copy = fcntl(own, F_DUPFD_CLOEXEC, 3);
-    if (copy < 0) return Error::from_errno(errno, "take the restart's own stream");
-    return OwnedFd(copy);
   }
 
   Result<Made*> make(const state::Pipe& pipe) {

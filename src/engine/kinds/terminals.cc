@@ -22,6 +22,7 @@
 #include <cstring>
 
 #include "engine/kinds/terminals.pb.h"
+#include "engine/own_stream.h"
 #include "engine/resource_kind.h"
 
 namespace crs {
@@ -94,14 +95,6 @@ class TerminalsKind : public ResourceKind {
   }
 
  private:
-  static Result<OwnedFd> own_stream(const InsideContext& context, int number) {
-    const int own = number < 3 ? context.own_stdio[static_cast<std::size_t>(number)] : -1;
-    if (own < 0) return open_file("/dev/null", O_RDWR);
-    const int copy = fcntl(own, F_DUPFD_CLOEXEC, 3);
-    if (copy < 0) return Error::from_errno(errno, "take the restart's own stream");
-    return OwnedFd(copy);
-  }
-
   static OwnedFd open_terminal(const InsideContext& context, const state::Stream& stream) {
     const int flags = static_cast<int>(stream.flags()) | O_NOCTTY | O_CLOEXEC;
     std::vector<int> candidates;
