@@ -11,8 +11,8 @@
 
 namespace crs {
 
-// In the table's order, or, when CRS_TEST_SHUFFLE_KINDS holds a number, shuffled by it: within a phase the order must
-// not matter.
+// In the table's order, or, when CRS_TEST_SHUFFLE_KINDS holds a number, shuffled by it: within a phase the
+// order must not matter.
 std::vector<ActiveKind> make_kinds(std::span<const KindInfo* const> table);
 
 class QuestionSet : public Questions {

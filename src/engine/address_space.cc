@@ -25,8 +25,12 @@ constexpr std::uint64_t search_from = std::uint64_t{1} << 40;
 constexpr std::uint64_t search_end = 0x7ff000000000;
 constexpr int madv_guard_install = 102;  // since Linux 6.13
 
-std::uint64_t size_of(const Mapping& mapping) { return mapping.end() - mapping.start(); }
-bool has(const Mapping& mapping, MappingFlag flag) { return (mapping.flags() & flag) != 0; }
+std::uint64_t size_of(const Mapping& mapping) {
+  return mapping.end() - mapping.start();
+}
+bool has(const Mapping& mapping, MappingFlag flag) {
+  return (mapping.flags() & flag) != 0;
+}
 
 bool is_made_in_place(const Mapping& mapping) {
   return mapping.type() == Mapping::ANONYMOUS && mapping.name() != "/dev/zero" && !mapping.has_content() &&
@@ -45,10 +49,10 @@ int map_flags(const Mapping& mapping) {
 // What madvise(2) was told, to be told again.
 std::vector<int> advice_of(const Mapping& mapping) {
   constexpr std::pair<MappingFlag, int> table[] = {
-      {mapping_dont_fork, MADV_DONTFORK},        {mapping_dont_dump, MADV_DONTDUMP},
-      {mapping_wipe_on_fork, MADV_WIPEONFORK},   {mapping_huge_pages, MADV_HUGEPAGE},
-      {mapping_no_huge_pages, MADV_NOHUGEPAGE},  {mapping_mergeable, MADV_MERGEABLE},
-      {mapping_sequential, MADV_SEQUENTIAL},     {mapping_random, MADV_RANDOM}};
+      {mapping_dont_fork, MADV_DONTFORK},       {mapping_dont_dump, MADV_DONTDUMP},
+      {mapping_wipe_on_fork, MADV_WIPEONFORK},  {mapping_huge_pages, MADV_HUGEPAGE},
+      {mapping_no_huge_pages, MADV_NOHUGEPAGE}, {mapping_mergeable, MADV_MERGEABLE},
+      {mapping_sequential, MADV_SEQUENTIAL},    {mapping_random, MADV_RANDOM}};
   std::vector<int> advice;
   for (const auto& [flag, value] : table) {
     if (has(mapping, flag)) advice.push_back(value);
@@ -56,7 +60,9 @@ std::vector<int> advice_of(const Mapping& mapping) {
   return advice;
 }
 
-std::byte* pointer(std::uint64_t address) { return reinterpret_cast<std::byte*>(address); }
+std::byte* pointer(std::uint64_t address) {
+  return reinterpret_cast<std::byte*>(address);
+}
 
 Status map_at(std::uint64_t at, std::uint64_t size, int protection, int flags, int fd, std::uint64_t offset,
               const std::string& what) {
@@ -120,14 +126,16 @@ Status AddressSpace::plan() {
 }
 
 Status AddressSpace::fill(const store::SnapshotReader& snapshot, unsigned workers, Deadline deadline) const {
-  CRS_CHECK(map_at(hole_, landing_size, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0, "landing"));
+  CRS_CHECK(map_at(hole_, landing_size, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+                   0, "landing"));
   std::map<std::pair<std::uint32_t, bool>, OwnedFd> files;  // by index, and whether for writing
   OwnedFd zero;
   std::vector<FillTarget> targets;
   for (std::size_t i = 0; i < object_places_.size(); ++i) {
     const std::uint64_t size = map_.map().objects(static_cast<int>(i)).size();
     const bool reserves = std::ranges::none_of(map_.map().mappings(), [i](const Mapping& mapping) {
-      return mapping.type() == Mapping::SHARED_OBJECT && mapping.index() == i && has(mapping, mapping_no_reserve);
+      return mapping.type() == Mapping::SHARED_OBJECT && mapping.index() == i &&
+             has(mapping, mapping_no_reserve);
     });
     CRS_CHECK(map_at(object_places_[i], size, PROT_READ | PROT_WRITE,
                      MAP_SHARED | MAP_ANONYMOUS | (reserves ? 0 : MAP_NORESERVE), -1, 0, "shared memory"));
@@ -139,7 +147,8 @@ Status AddressSpace::fill(const store::SnapshotReader& snapshot, unsigned worker
     const std::uint64_t at = places_[i].at;
     if (mapping.type() == Mapping::SHARED_OBJECT) {
       const std::uint64_t from = object_places_[mapping.index()] + mapping.offset();
-      if (mremap(pointer(from), 0, size_of(mapping), MREMAP_MAYMOVE | MREMAP_FIXED, pointer(at)) == MAP_FAILED) {
+      if (mremap(pointer(from), 0, size_of(mapping), MREMAP_MAYMOVE | MREMAP_FIXED, pointer(at)) ==
+          MAP_FAILED) {
         return Error::from_errno(errno, "map shared memory at " + label(mapping));
       }
     } else {
@@ -160,12 +169,14 @@ Status AddressSpace::fill(const store::SnapshotReader& snapshot, unsigned worker
       }
       const bool fills = mapping.has_content();
       const int protection = static_cast<int>(mapping.protection()) | (fills ? PROT_READ | PROT_WRITE : 0);
-      CRS_CHECK(map_at(at, size_of(mapping), protection, map_flags(mapping), fd, mapping.offset(), label(mapping)));
+      CRS_CHECK(
+          map_at(at, size_of(mapping), protection, map_flags(mapping), fd, mapping.offset(), label(mapping)));
       if (fills) targets.push_back({0, mapping.start(), mapping.end(), pointer(at)});
     }
     if (has(mapping, mapping_huge_pages)) madvise(pointer(at), size_of(mapping), MADV_HUGEPAGE);
   }
-  std::ranges::sort(targets, {}, [](const FillTarget& target) { return std::pair(target.space, target.start); });
+  std::ranges::sort(targets, {},
+                    [](const FillTarget& target) { return std::pair(target.space, target.start); });
   if (snapshot.has_pages()) CRS_CHECK(fill_pages(snapshot.pages(), targets, workers, deadline));
 
   for (std::size_t i = 0; i < places_.size(); ++i) {
@@ -221,7 +232,8 @@ Status AddressSpace::rebuild(CallBatch& batch, std::span<const Vma> now) const {
   if (!own_vdso.empty()) {
     const std::uint64_t base = own_vdso.front()->start;
     const auto move = [&](std::uint64_t from, std::uint64_t size, std::uint64_t to) {
-      batch.call("move the vdso", SYS_mremap, RemoteAddr(from), size, size, MREMAP_MAYMOVE | MREMAP_FIXED, RemoteAddr(to));
+      batch.call("move the vdso", SYS_mremap, RemoteAddr(from), size, size, MREMAP_MAYMOVE | MREMAP_FIXED,
+                 RemoteAddr(to));
     };
     for (const Vma* vma : own_vdso) {
       if (saved_vdso.empty()) {
@@ -250,8 +262,8 @@ Status AddressSpace::rebuild(CallBatch& batch, std::span<const Vma> now) const {
     const Mapping& mapping = map_.map().mappings(static_cast<int>(i));
     if (mapping.type() == Mapping::VDSO) continue;
     if (places_[i].at != 0) {
-      batch.call("move " + label(mapping), SYS_mremap, RemoteAddr(places_[i].at), size_of(mapping), size_of(mapping),
-                 MREMAP_MAYMOVE | MREMAP_FIXED, RemoteAddr(mapping.start()));
+      batch.call("move " + label(mapping), SYS_mremap, RemoteAddr(places_[i].at), size_of(mapping),
+                 size_of(mapping), MREMAP_MAYMOVE | MREMAP_FIXED, RemoteAddr(mapping.start()));
       continue;
     }
     batch.call("map " + label(mapping), SYS_mmap, RemoteAddr(mapping.start()), size_of(mapping),

@@ -2,14 +2,14 @@
 // Address space: from a snapshot's mappings to mappings in place.
 //
 // What this file knows
-//   The restored process starts as a forked copy of the restorer, whose own memory is in the way. So every region is
-//   made and filled at a free place first (the hole: a range that neither the saved mappings nor the restorer use), by
-//   ordinary code with threads; then, from outside, everything of the restorer is unmapped and each region is moved to
-//   its own address by mremap(2), which moves page tables, not bytes.
-//   Mappings that hold nothing and are large are not made at the hole but in place: reservations of terabytes fit once,
-//   not always twice.
-//   The vdso and its vvar mappings are moved by name, by way of a shelter, since old and new place may overlap.
-//   Views of one shared anonymous object are made of a base mapping by mremap(2) with an old size of 0.
+//   The restored process starts as a forked copy of the restorer, whose own memory is in the way. So every
+//   region is made and filled at a free place first (the hole: a range that neither the saved mappings nor
+//   the restorer use), by ordinary code with threads; then, from outside, everything of the restorer is
+//   unmapped and each region is moved to its own address by mremap(2), which moves page tables, not bytes.
+//   Mappings that hold nothing and are large are not made at the hole but in place: reservations of terabytes
+//   fit once, not always twice. The vdso and its vvar mappings are moved by name, by way of a shelter, since
+//   old and new place may overlap. Views of one shared anonymous object are made of a base mapping by
+//   mremap(2) with an old size of 0.
 //
 // Kernel interfaces: mmap(2), mremap(2), madvise(2), mlock2(2).
 #pragma once
@@ -32,7 +32,8 @@ class AddressSpace {
   RemoteAddr landing() const { return RemoteAddr(hole_); }
   static constexpr std::uint64_t landing_size = 16u << 20;
 
-  // In the forked copy: makes all regions at the hole and fills them from the page file, checking every checksum.
+  // In the forked copy: makes all regions at the hole and fills them from the page file, checking every
+  // checksum.
   Status fill(const store::SnapshotReader& snapshot, unsigned workers, Deadline deadline) const;
 
   // From outside: the calls that clear the way and put everything in place. `now` are the process's mappings.

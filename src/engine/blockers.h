@@ -15,8 +15,8 @@ struct Blocker {
   std::string remedy;  // what the user can do
 };
 
-// Filled by collect() and check(); the walk goes on after each, so that one run lists them all. A note is something
-// the user should know that does not prevent anything ("CPU time starts from zero").
+// Filled by collect() and check(); the walk goes on after each, so that one run lists them all. A note is
+// something the user should know that does not prevent anything ("CPU time starts from zero").
 class Blockers {
  public:
   void add(std::string object, std::string reason, std::string remedy) {

@@ -15,7 +15,9 @@ static_assert(sizeof(Entry) == 64);
 
 constexpr std::size_t alignment = 16;
 
-std::size_t round_up(std::size_t value, std::size_t to) { return (value + to - 1) / to * to; }
+std::size_t round_up(std::size_t value, std::size_t to) {
+  return (value + to - 1) / to * to;
+}
 
 }  // namespace
 
@@ -46,7 +48,8 @@ CallBatch::CallId CallBatch::add(Call call) {
   return {calls_.size() - 1};
 }
 
-CallBatch::CallId CallBatch::call(std::string what, long number, Arg a1, Arg a2, Arg a3, Arg a4, Arg a5, Arg a6) {
+CallBatch::CallId CallBatch::call(std::string what, long number, Arg a1, Arg a2, Arg a3, Arg a4, Arg a5,
+                                  Arg a6) {
   return add({std::move(what), true, number, {a1, a2, a3, a4, a5, a6}, 0});
 }
 
@@ -54,9 +57,13 @@ CallBatch::CallId CallBatch::try_call(long number, Arg a1, Arg a2, Arg a3, Arg a
   return add({{}, false, number, {a1, a2, a3, a4, a5, a6}, 0});
 }
 
-std::size_t CallBatch::data_offset() const { return entries() * sizeof(Entry); }
+std::size_t CallBatch::data_offset() const {
+  return entries() * sizeof(Entry);
+}
 
-std::size_t CallBatch::image_size() const { return round_up(data_offset() + data_.size(), 64); }
+std::size_t CallBatch::image_size() const {
+  return round_up(data_offset() + data_.size(), 64);
+}
 
 Bytes CallBatch::image(RemoteAddr base) const {
   Bytes image(image_size());
@@ -86,7 +93,8 @@ Bytes CallBatch::image(RemoteAddr base) const {
 
 void CallBatch::absorb(std::span<const std::byte> image) {
   for (std::size_t i = 0; i < calls_.size(); ++i) {
-    std::memcpy(&calls_[i].result, image.data() + i * sizeof(Entry) + offsetof(Entry, result), sizeof(std::int64_t));
+    std::memcpy(&calls_[i].result, image.data() + i * sizeof(Entry) + offsetof(Entry, result),
+                sizeof(std::int64_t));
   }
   const auto data = image.subspan(data_offset(), data_.size());
   std::copy(data.begin(), data.end(), data_.begin());

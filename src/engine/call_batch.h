@@ -1,9 +1,9 @@
 // CallBatch: a list of system calls to be made inside another process, with the memory they need.
 //
 // What this file knows
-//   A batch is position-independent until it runs: arguments may be buffers of the batch itself, and one buffer
-//   may hold the address of another (pointer fields of structures). Its image is an array of 64-byte entries
-//   {nr, a1..a6, result} followed by the buffers; the loop in remote_calls.cc walks the array.
+//   A batch is position-independent until it runs: arguments may be buffers of the batch itself, and one
+//   buffer may hold the address of another (pointer fields of structures). Its image is an array of 64-byte
+//   entries {nr, a1..a6, result} followed by the buffers; the loop in remote_calls.cc walks the array.
 // What it leaves to others
 //   Getting the image into a process and the loop to run: remote_calls.h.
 #pragma once
@@ -35,18 +35,20 @@ class CallBatch {
   struct CallId {
     std::size_t v = 0;
   };
-  // What a system call may get: an integer (sign-extended as C does), a remote address or descriptor, a buffer.
+  // What a system call may get: an integer (sign-extended as C does), a remote address or descriptor, a
+  // buffer.
   class Arg {
    public:
     Arg() : value_(0), is_buffer_(false) {}
     template <class T>
-      requires(std::is_integral_v<T> || std::is_enum_v<T>)
-    Arg(T value) : value_(static_cast<std::uint64_t>(static_cast<std::int64_t>(value))), is_buffer_(false) {}  // NOLINT: implicit
-    Arg(std::nullptr_t) : Arg() {}                                  // NOLINT: implicit
-    Arg(RemoteAddr address) : value_(address.v), is_buffer_(false) {}          // NOLINT: implicit
-    Arg(RemoteFd fd) : Arg(fd.v) {}                         // NOLINT: implicit
-    Arg(NsPid pid) : Arg(pid.v) {}                          // NOLINT: implicit
-    Arg(Buffer buffer) : value_(buffer.offset), is_buffer_(true) {}  // NOLINT: implicit
+    requires(std::is_integral_v<T> || std::is_enum_v<T>) Arg(T value)
+        : value_(static_cast<std::uint64_t>(static_cast<std::int64_t>(value))),
+          is_buffer_(false) {}                                         // NOLINT: implicit
+    Arg(std::nullptr_t) : Arg() {}                                     // NOLINT: implicit
+    Arg(RemoteAddr address) : value_(address.v), is_buffer_(false) {}  // NOLINT: implicit
+    Arg(RemoteFd fd) : Arg(fd.v) {}                                    // NOLINT: implicit
+    Arg(NsPid pid) : Arg(pid.v) {}                                     // NOLINT: implicit
+    Arg(Buffer buffer) : value_(buffer.offset), is_buffer_(true) {}    // NOLINT: implicit
 
    private:
     friend class CallBatch;
@@ -59,8 +61,7 @@ class CallBatch {
   // Memory that the calls read.
   Buffer in(std::span<const std::byte> data);
   template <class T>
-    requires std::is_trivially_copyable_v<T>
-  Buffer in_value(const T& value) {
+  requires std::is_trivially_copyable_v<T> Buffer in_value(const T& value) {
     return in(std::as_bytes(std::span(&value, 1)));
   }
   Buffer in_string(std::string_view text);  // NUL added
@@ -83,8 +84,8 @@ class CallBatch {
     return std::span(data_).subspan(buffer.offset, buffer.size);
   }
   template <class T>
-    requires std::is_trivially_copyable_v<T>
-  T value(Buffer buffer) const {
+  requires std::is_trivially_copyable_v<T> T value(Buffer buffer)
+  const {
     T value{};
     std::memcpy(&value, data_.data() + buffer.offset, std::min(sizeof value, std::size_t{buffer.size}));
     return value;
@@ -92,7 +93,9 @@ class CallBatch {
 
   // --- For whoever runs it.
   // One more call after all others, with which the batch tells that it is at its end.
-  void set_ending(long number, std::array<std::uint64_t, 3> arguments) { ending_ = Ending{number, arguments}; }
+  void set_ending(long number, std::array<std::uint64_t, 3> arguments) {
+    ending_ = Ending{number, arguments};
+  }
   void clear_ending() { ending_.reset(); }
   bool makes(long number) const {
     return std::ranges::any_of(calls_, [number](const Call& call) { return call.number == number; });

@@ -2,8 +2,8 @@
 // Checkpoint: freeze, ask, collect, refuse or save, let go, make durable.
 //
 // What this file knows
-//   The process stands still from the first stop to the end of its memory's copy. With `terminate` or `stop` it is kept
-//   still until the snapshot is durable, so that nothing it does in between is lost or done twice.
+//   The process stands still from the first stop to the end of its memory's copy. With `terminate` or `stop`
+//   it is kept still until the snapshot is durable, so that nothing it does in between is lost or done twice.
 #include <signal.h>
 #include <sys/syscall.h>
 #include <sys/utsname.h>

@@ -6,7 +6,8 @@
 
 namespace crs {
 
-Status Collection::collect(FrozenProcess& target, Blockers& blockers, store::SnapshotWriter* writer, Deadline deadline) {
+Status Collection::collect(FrozenProcess& target, Blockers& blockers, store::SnapshotWriter* writer,
+                           Deadline deadline) {
   QuestionSet questions;
   threads_.ask(target, questions);
   for (const ActiveKind& each : kinds_) {

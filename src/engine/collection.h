@@ -14,7 +14,8 @@ class Collection {
  public:
   explicit Collection(std::span<const KindInfo* const> table) : kinds_(make_kinds(table)) {}
 
-  // Makes all calls inside and lets every kind read its part. What cannot be saved is in `blockers`. `writer` may be null.
+  // Makes all calls inside and lets every kind read its part. What cannot be saved is in `blockers`. `writer`
+  // may be null.
   Status collect(FrozenProcess& target, Blockers& blockers, store::SnapshotWriter* writer, Deadline deadline);
   Status save(store::SnapshotWriter& writer) const;  // the sections
 

@@ -20,7 +20,8 @@ namespace {
 
 constexpr int most_descriptors = 1 << 20;
 
-// Raises the soft limit of open files to the hard one as long as it lives: we hold a copy of each description for a moment.
+// Raises the soft limit of open files to the hard one as long as it lives: we hold a copy of each description
+// for a moment.
 class RaisedFileLimit {
  public:
   RaisedFileLimit() {
@@ -52,7 +53,8 @@ struct Seen {
 
 // What may share a description with another: everything that fdinfo and fstat tell is the same.
 auto likeness(const Seen& seen) {
-  return std::tuple(seen.status.st_dev, seen.status.st_ino, seen.position, seen.flags & ~std::uint32_t{O_CLOEXEC}, seen.path);
+  return std::tuple(seen.status.st_dev, seen.status.st_ino, seen.position,
+                    seen.flags & ~std::uint32_t{O_CLOEXEC}, seen.path);
 }
 
 // A total order of descriptions, which kcmp(2) gives, so that many candidates cost n log n calls.
@@ -107,7 +109,8 @@ std::string plain_words(const std::string& path) {
 
 std::string fd_list(const std::vector<RemoteFd>& fds) {
   std::string text;
-  for (std::size_t i = 0; i < fds.size() && i < 4; ++i) text += (i == 0 ? "fd " : ", ") + std::to_string(fds[i].v);
+  for (std::size_t i = 0; i < fds.size() && i < 4; ++i)
+    text += (i == 0 ? "fd " : ", ") + std::to_string(fds[i].v);
   if (fds.size() > 4) text += " and " + std::to_string(fds.size() - 4) + " more";
   return text;
 }
@@ -120,13 +123,16 @@ struct DescriptorTable::State {
 
   const state::Description* find(std::uint32_t id) const {
     const auto& all = table.descriptions();
-    const auto found = std::ranges::lower_bound(all, id, {}, [](const state::Description& each) { return each.id(); });
+    const auto found =
+        std::ranges::lower_bound(all, id, {}, [](const state::Description& each) { return each.id(); });
     return found != all.end() && found->id() == id ? &*found : nullptr;
   }
-  // The user's --fd or --stdio for a description that stands at one of 0, 1, 2 or a named number; nullopt: as saved.
+  // The user's --fd or --stdio for a description that stands at one of 0, 1, 2 or a named number; nullopt: as
+  // saved.
   std::optional<int> overridden_number(std::uint32_t id, const RestoreOptions& options) const {
     for (const auto& descriptor : table.descriptors()) {
-      if (descriptor.description() == id && options.fd_paths.contains(descriptor.number())) return descriptor.number();
+      if (descriptor.description() == id && options.fd_paths.contains(descriptor.number()))
+        return descriptor.number();
     }
     return std::nullopt;
   }
@@ -179,7 +185,8 @@ Status DescriptorTable::collect(CollectContext& context, std::span<const ActiveK
     file.id = static_cast<std::uint32_t>(index + 1);
     file.path = first.path;
     file.status = first.status;
-    constexpr std::uint32_t kernel_o_largefile = 0100000;  // on in every 64-bit program; the C library calls it 0
+    constexpr std::uint32_t kernel_o_largefile =
+        0100000;  // on in every 64-bit program; the C library calls it 0
     file.flags = first.flags & ~(std::uint32_t{O_CLOEXEC} | kernel_o_largefile);
     file.position = first.position;
     file.fdinfo = first.fdinfo;
@@ -200,23 +207,29 @@ Status DescriptorTable::collect(CollectContext& context, std::span<const ActiveK
     for (const ActiveKind& each : kinds) {
       if (!each.kind->claims(file)) continue;
       if (owner != nullptr) {
-        return Error(Errc::bug, fd_list(file.fds) + ": claimed by " + owner->info->section + " and " + each.info->section);
+        return Error(Errc::bug, fd_list(file.fds) + ": claimed by " + owner->info->section + " and " +
+                                    each.info->section);
       }
       owner = &each;
     }
     if (owner == nullptr) {
-      context.blockers.add(fd_list(file.fds) + " (" + file.path + ")", plain_words(file.path) + " cannot be saved yet",
+      context.blockers.add(fd_list(file.fds) + " (" + file.path + ")",
+                           plain_words(file.path) + " cannot be saved yet",
                            "let the program close it before the checkpoint");
       continue;
     }
     description.set_kind(owner->info->section);
-    CRS_CHECK(owner->kind->collect_file(context, file).context([&] { return fd_list(file.fds) + " (" + file.path + ")"; }));
+    CRS_CHECK(owner->kind->collect_file(context, file).context([&] {
+      return fd_list(file.fds) + " (" + file.path + ")";
+    }));
   }
   for (auto& [number, descriptor] : descriptors) *table.add_descriptors() = descriptor;
   return ok();
 }
 
-Result<std::string> DescriptorTable::save() const { return to_section(state_->table); }
+Result<std::string> DescriptorTable::save() const {
+  return to_section(state_->table);
+}
 
 Status DescriptorTable::load(std::string_view bytes) {
   auto& table = state_->table;
@@ -229,10 +242,12 @@ Status DescriptorTable::load(std::string_view bytes) {
   int previous = -1;
   for (const auto& descriptor : table.descriptors()) {
     if (descriptor.number() <= previous || descriptor.number() >= most_descriptors) {
-      return Error(Errc::bad_snapshot, "descriptor " + std::to_string(descriptor.number()) + " is impossible or out of order");
+      return Error(Errc::bad_snapshot,
+                   "descriptor " + std::to_string(descriptor.number()) + " is impossible or out of order");
     }
     if (state_->find(descriptor.description()) == nullptr) {
-      return Error(Errc::bad_snapshot, "descriptor " + std::to_string(descriptor.number()) + " refers to nothing");
+      return Error(Errc::bad_snapshot,
+                   "descriptor " + std::to_string(descriptor.number()) + " refers to nothing");
     }
     previous = descriptor.number();
   }
@@ -241,17 +256,20 @@ Status DescriptorTable::load(std::string_view bytes) {
 
 Status DescriptorTable::check(CheckContext& context, std::span<const ActiveKind> kinds) {
   for (const auto& description : state_->table.descriptions()) {
-    const bool known = std::ranges::any_of(kinds, [&](const ActiveKind& each) { return description.kind() == each.info->section; });
+    const bool known = std::ranges::any_of(
+        kinds, [&](const ActiveKind& each) { return description.kind() == each.info->section; });
     if (!known) {
-      return Error(Errc::bad_snapshot, description.path() + " was saved by kind '" + description.kind() + "', which this crs lacks")
+      return Error(Errc::bad_snapshot, description.path() + " was saved by kind '" + description.kind() +
+                                           "', which this crs lacks")
           .with_hint("use the crs that made the snapshot, or a newer one");
     }
   }
   for (const auto& [number, path] : context.options.fd_paths) {
-    const bool there = std::ranges::any_of(state_->table.descriptors(), [n = number](const auto& each) { return each.number() == n; });
+    const bool there = std::ranges::any_of(state_->table.descriptors(),
+                                           [n = number](const auto& each) { return each.number() == n; });
     if (!there) {
-      context.blockers.add("--fd " + std::to_string(number) + "=" + path, "the program has no such descriptor",
-                           "crs inspect lists those it has");
+      context.blockers.add("--fd " + std::to_string(number) + "=" + path,
+                           "the program has no such descriptor", "crs inspect lists those it has");
     }
   }
   return ok();
@@ -286,7 +304,8 @@ Status DescriptorTable::create(InsideContext& context, std::span<const ActiveKin
         return open_file(options.fd_paths.at(*number), access | create | O_NOCTTY, 0644);
       }
       if (const auto number = state_->stdio_number(description.id())) {
-        if (options.stdio == StdioMode::null) return open_file("/dev/null", static_cast<int>(description.flags()) & O_ACCMODE);
+        if (options.stdio == StdioMode::null)
+          return open_file("/dev/null", static_cast<int>(description.flags()) & O_ACCMODE);
         if (options.stdio == StdioMode::inherit) {
           const int own = context.own_stdio[static_cast<std::size_t>(*number)];
           if (own < 0) return open_file("/dev/null", O_RDWR);
@@ -296,7 +315,8 @@ Status DescriptorTable::create(InsideContext& context, std::span<const ActiveKin
         }
       }
       for (const ActiveKind& each : kinds) {
-        if (description.kind() == each.info->section) return each.kind->restore_file(context, description.id());
+        if (description.kind() == each.info->section)
+          return each.kind->restore_file(context, description.id());
       }
       return Error(Errc::bug, "no kind for an open file");
     };
@@ -324,7 +344,8 @@ Status DescriptorTable::install(std::span<const int> keep) {
   for (const auto& descriptor : state_->table.descriptors()) {
     const int flags = descriptor.close_on_exec() ? O_CLOEXEC : 0;
     if (dup3(state_->made[descriptor.description()].get(), descriptor.number(), flags) < 0) {
-      return Error::from_errno(errno, "give descriptor " + std::to_string(descriptor.number()) + " its number");
+      return Error::from_errno(errno,
+                               "give descriptor " + std::to_string(descriptor.number()) + " its number");
     }
   }
   state_->made.clear();
@@ -344,6 +365,8 @@ nlohmann::json DescriptorTable::describe(std::span<const ActiveKind>) const {
   return list;
 }
 
-std::uint64_t DescriptorTable::count() const { return static_cast<std::uint64_t>(state_->table.descriptors_size()); }
+std::uint64_t DescriptorTable::count() const {
+  return static_cast<std::uint64_t>(state_->table.descriptors_size());
+}
 
 }  // namespace crs

@@ -1,13 +1,13 @@
-// DescriptorTable: which descriptor numbers exist, which open file description each refers to, and which kind of file
-// that is.
+// DescriptorTable: which descriptor numbers exist, which open file description each refers to, and which kind
+// of file that is.
 //
 // What this file knows
-//   Descriptors that share one description are found by kcmp(2) (KCMP_FILE), sorted candidates only (same device, inode,
-//   position, flags), never every pair. pidfd_getfd(2) gives us our own copy of each description.
-//   Each description is claimed by exactly one ResourceKind (claims()); one that nobody claims is a blocker that names
-//   descriptor, path and remedy.
-//   Restore has two halves: create() makes every description at a number above all that matter, install() closes
-//   everything else and moves each to its numbers: after it nothing of the restorer's own is open but what it was told.
+//   Descriptors that share one description are found by kcmp(2) (KCMP_FILE), sorted candidates only (same
+//   device, inode, position, flags), never every pair. pidfd_getfd(2) gives us our own copy of each
+//   description. Each description is claimed by exactly one ResourceKind (claims()); one that nobody claims
+//   is a blocker that names descriptor, path and remedy. Restore has two halves: create() makes every
+//   description at a number above all that matter, install() closes everything else and moves each to its
+//   numbers: after it nothing of the restorer's own is open but what it was told.
 // What it leaves to others
 //   What is behind a description (the kinds).
 //
@@ -46,11 +46,12 @@ class DescriptorTable {
   // --- Restart.
   Status load(std::string_view bytes);
   Status check(CheckContext& context, std::span<const ActiveKind> kinds);
-  // In the forked copy. Makes every description (through its kind, or by the user's --fd / --stdio), each at a number
-  // above every saved number and every number open now. Raises the soft RLIMIT_NOFILE as far as the hard one for that.
+  // In the forked copy. Makes every description (through its kind, or by the user's --fd / --stdio), each at
+  // a number above every saved number and every number open now. Raises the soft RLIMIT_NOFILE as far as the
+  // hard one for that.
   Status create(InsideContext& context, std::span<const ActiveKind> kinds);
-  // The last act inside: closes everything but the created descriptions and `keep` (which must be above all saved
-  // numbers: see first_free()), then gives each description its numbers and close-on-exec flags.
+  // The last act inside: closes everything but the created descriptions and `keep` (which must be above all
+  // saved numbers: see first_free()), then gives each description its numbers and close-on-exec flags.
   Status install(std::span<const int> keep);
   bool is_replaced(std::uint32_t description, const RestoreOptions& options) const;  // by --fd or --stdio
   int first_free() const;  // one above the highest saved descriptor number, at least 3

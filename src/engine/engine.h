@@ -1,8 +1,8 @@
 // The native engine: checkpoint and restart of one process with all its threads.
 //
 // What this file knows
-//   The order of a checkpoint (freeze, ask, collect, refuse or save, let go, make durable) and of a restart (open,
-//   load, check, create, fill, rebuild, commit, let run). What is in a process is the kinds' business.
+//   The order of a checkpoint (freeze, ask, collect, refuse or save, let go, make durable) and of a restart
+//   (open, load, check, create, fill, rebuild, commit, let run). What is in a process is the kinds' business.
 #pragma once
 
 #include <chrono>
@@ -27,7 +27,7 @@ namespace crs {
 class Events {
  public:
   virtual ~Events() = default;
-  virtual void phase(std::string_view) {}                                    // "freeze", "collect", "memory", ...
+  virtual void phase(std::string_view) {}  // "freeze", "collect", "memory", ...
   virtual void progress(std::uint64_t /*done*/, std::uint64_t /*total*/) {}  // bytes of memory
   virtual void note(std::string_view) {}                                     // a warning in one sentence
 };
@@ -41,11 +41,11 @@ struct CheckpointOptions {
 };
 
 struct CheckpointReport {
-  std::string path;  // the snapshot
-  std::chrono::nanoseconds stop{};      // how long the process stood still
+  std::string path;                 // the snapshot
+  std::chrono::nanoseconds stop{};  // how long the process stood still
   std::chrono::nanoseconds total{};
-  std::uint64_t memory_bytes = 0;       // raw
-  std::uint64_t stored_bytes = 0;       // on disk, all files
+  std::uint64_t memory_bytes = 0;  // raw
+  std::uint64_t stored_bytes = 0;  // on disk, all files
   std::uint64_t threads = 0;
   std::vector<std::string> notes;
 };
@@ -55,15 +55,15 @@ struct ExamineReport {
   std::uint64_t threads = 0;
   std::uint64_t mappings = 0;
   std::uint64_t descriptors = 0;
-  std::uint64_t memory_bytes = 0;       // that would be saved, before compression
-  std::chrono::nanoseconds stop{};      // how long this look stopped it
+  std::uint64_t memory_bytes = 0;   // that would be saved, before compression
+  std::chrono::nanoseconds stop{};  // how long this look stopped it
   std::string command;
 };
 
 enum class PidMode : std::uint8_t {
-  automatic,        // the saved number if it is free and we may, else a pid namespace of its own
-  same,             // the saved number or an error that names who has it
-  pid_namespace,    // always a namespace of its own
+  automatic,      // the saved number if it is free and we may, else a pid namespace of its own
+  same,           // the saved number or an error that names who has it
+  pid_namespace,  // always a namespace of its own
 };
 
 struct RestartOptions {
@@ -73,17 +73,17 @@ struct RestartOptions {
   unsigned workers = 0;
 };
 
-// A process that runs again. The caller is its parent, or (in_namespace) the parent of the init of its pid namespace,
-// which passes its exit status on and ends it when it ends itself.
+// A process that runs again. The caller is its parent, or (in_namespace) the parent of the init of its pid
+// namespace, which passes its exit status on and ends it when it ends itself.
 struct RestartedProcess {
-  Pid pid;              // the program's, in the caller's pid namespace
-  Pid child;            // whom to wait for with waitpid(2): the program itself, or its namespace's init
-  NsPid ns_pid;         // what the program's getpid(2) answers
+  Pid pid;       // the program's, in the caller's pid namespace
+  Pid child;     // whom to wait for with waitpid(2): the program itself, or its namespace's init
+  NsPid ns_pid;  // what the program's getpid(2) answers
   bool in_namespace = false;
-  OwnedFd changes;      // in_namespace: gives a wait status (waitpid(2)), 4 bytes, each time the program stops, and when
-                        // it has ended; the init itself can only exit with a code
-  bool leads_group = false;             // it leads a process group of its own (give it the terminal)
-  bool stopped = false;                 // it was stopped by job control when it was saved, and is again
+  OwnedFd changes;  // in_namespace: gives a wait status (waitpid(2)), 4 bytes, each time the program stops,
+                    // and when it has ended; the init itself can only exit with a code
+  bool leads_group = false;  // it leads a process group of its own (give it the terminal)
+  bool stopped = false;      // it was stopped by job control when it was saved, and is again
   std::chrono::nanoseconds total{};
   std::vector<std::string> notes;
 };
@@ -93,8 +93,9 @@ class Engine {
   explicit Engine(std::span<const KindInfo* const> kinds) : kinds_(kinds) {}
 
   // Saves the process into `writer` and commits it. The process runs on as soon as its state is captured
-  // (AfterCapture::run), or is ended or stopped once the snapshot is durable. On any error it runs on, unharmed.
-  // `manifest` comes with what the caller knows (component, job, generation); the engine fills in the rest.
+  // (AfterCapture::run), or is ended or stopped once the snapshot is durable. On any error it runs on,
+  // unharmed. `manifest` comes with what the caller knows (component, job, generation); the engine fills in
+  // the rest.
   Result<CheckpointReport> checkpoint(Pid pid, store::SnapshotWriter& writer, store::Manifest manifest,
                                       const CheckpointOptions& options, Events& events) const;
 

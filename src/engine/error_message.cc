@@ -24,7 +24,8 @@ Result<PartReport> PartReport::parse(const std::string& text) {
   report.notes = message.value("notes", std::vector<std::string>());
   report.ns_pid = message.value("pid", 0);
   if (const auto found = message.find("error"); found != message.end()) {
-    Error error(static_cast<Errc>(found->value("code", static_cast<int>(Errc::bug))), found->value("message", ""));
+    Error error(static_cast<Errc>(found->value("code", static_cast<int>(Errc::bug))),
+                found->value("message", ""));
     error.set_errno(found->value("errno", 0)).set_hint(found->value("hint", ""));
     const auto trail = found->value("trail", std::vector<std::string>());
     for (auto step = trail.rbegin(); step != trail.rend(); ++step) error.add_context(*step);

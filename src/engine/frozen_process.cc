@@ -36,7 +36,8 @@ std::string command_of(Pid pid) {
 Error traced_by(Pid pid, Pid tracer) {
   const std::string name = command_of(tracer);
   if (name == "crs") {
-    return Error(Errc::busy, to_string(pid) + " is being checkpointed by another crs (" + to_string(tracer) + ")")
+    return Error(Errc::busy,
+                 to_string(pid) + " is being checkpointed by another crs (" + to_string(tracer) + ")")
         .with_hint("wait for it to end and try again");
   }
   return Error(Errc::busy, to_string(pid) + " is traced by " + name + " (" + to_string(tracer) + ")")
@@ -60,9 +61,11 @@ Error not_permitted(Pid pid, const ProcFields& status) {
   }
   const auto scope = read_file("/proc/sys/kernel/yama/ptrace_scope");
   if (scope && !scope->empty() && (*scope)[0] != '0') {
-    error.set_hint("kernel.yama.ptrace_scope is " + scope->substr(0, 1) + ": set it to 0 (sysctl) or run crs as root");
+    error.set_hint("kernel.yama.ptrace_scope is " + scope->substr(0, 1) +
+                   ": set it to 0 (sysctl) or run crs as root");
   } else {
-    error.set_hint("the program may have changed its user or forbidden it (PR_SET_DUMPABLE): run crs as root");
+    error.set_hint(
+        "the program may have changed its user or forbidden it (PR_SET_DUMPABLE): run crs as root");
   }
   return error;
 }
@@ -73,14 +76,15 @@ Status check_is_ordinary(Pid pid, const ProcStat& stat) {
         .with_hint("only user programs can be saved");
   }
   if (stat.state == 'Z' || stat.state == 'X') {
-    return Error(Errc::refused, to_string(pid) + " (" + stat.comm + ") has ended; only its exit status is left")
+    return Error(Errc::refused,
+                 to_string(pid) + " (" + stat.comm + ") has ended; only its exit status is left")
         .with_hint("it is a zombie until its parent waits for it; there is nothing to save");
   }
   return ok();
 }
 
-// A thread inside an rseq critical section is sent to its abort handler, as the kernel does on preemption: with its
-// registers elsewhere for a while, the kernel would forget that it was in one (rseq(2)).
+// A thread inside an rseq critical section is sent to its abort handler, as the kernel does on preemption:
+// with its registers elsewhere for a while, the kernel would forget that it was in one (rseq(2)).
 Status leave_critical_section(FrozenThread& thread, int memory) {
   constexpr auto get_configuration = static_cast<__ptrace_request>(0x420f);  // PTRACE_GET_RSEQ_CONFIGURATION
   struct {
@@ -124,8 +128,10 @@ Status read_registers(FrozenThread& thread, const ProcDir& proc, int memory) {
   if (!has_unearned_eintr(thread.registers)) return ok();
   CRS_TRY(const ProcDir task, proc.open_task(thread.tid));
   CRS_TRY(const ProcFields status, task.status());
-  const std::uint64_t pending = status.number("SigPnd", 16).value_or(0) | status.number("ShdPnd", 16).value_or(0);
-  if ((pending & ~thread.signal_mask) != 0) return ok();  // a signal is about to be delivered: the EINTR is earned
+  const std::uint64_t pending =
+      status.number("SigPnd", 16).value_or(0) | status.number("ShdPnd", 16).value_or(0);
+  if ((pending & ~thread.signal_mask) != 0)
+    return ok();  // a signal is about to be delivered: the EINTR is earned
   take_back_eintr(thread.registers);
   // At once, so that the program does not see it even if we are killed.
   if (ptrace(PTRACE_SETREGS, thread.tid.v, nullptr, &thread.registers) != 0) {
@@ -214,7 +220,8 @@ Result<bool> await_interrupt(Tid tid, Deadline deadline) {
     CRS_TRY(const int status, wait_for_stop(tid, deadline));
     if (status >> 16 == PTRACE_EVENT_STOP) return WSTOPSIG(status) != SIGTRAP;  // true: group stop
     const int signal = status >> 16 == 0 && WSTOPSIG(status) != (SIGTRAP | 0x80) ? WSTOPSIG(status) : 0;
-    if (ptrace(PTRACE_CONT, tid.v, nullptr, signal) != 0) return Error(Errc::target_gone, to_string(tid) + " ended");
+    if (ptrace(PTRACE_CONT, tid.v, nullptr, signal) != 0)
+      return Error(Errc::target_gone, to_string(tid) + " ended");
   }
 }
 
@@ -222,7 +229,8 @@ Result<bool> await_interrupt(Tid tid, Deadline deadline) {
 
 Result<FrozenProcess> FrozenProcess::freeze(Pid pid, Deadline deadline) {
   if (pid.v == getpid()) {
-    return Error(Errc::refused, "crs cannot stop itself to look at itself").with_hint("give the pid of another process");
+    return Error(Errc::refused, "crs cannot stop itself to look at itself")
+        .with_hint("give the pid of another process");
   }
   CRS_TRY(ProcDir proc, ProcDir::open(pid));
   auto state = std::make_unique<State>(std::move(proc));
@@ -248,7 +256,8 @@ Result<FrozenProcess> FrozenProcess::freeze(Pid pid, Deadline deadline) {
     std::vector<Tid> fresh;
     CRS_TRY(const auto tids, frozen.proc.tasks());
     for (const Tid tid : tids) {
-      if (std::ranges::any_of(frozen.threads, [tid](const FrozenThread& known) { return known.tid == tid; })) continue;
+      if (std::ranges::any_of(frozen.threads, [tid](const FrozenThread& known) { return known.tid == tid; }))
+        continue;
       CRS_TRY(const bool seized, seize(pid, tid, frozen.proc, before));
       if (!seized) continue;
       FrozenThread thread;
@@ -312,17 +321,39 @@ FrozenProcess::~FrozenProcess() {
   for (const FrozenThread& thread : state_->threads) ptrace(PTRACE_DETACH, thread.tid.v, nullptr, nullptr);
 }
 
-Pid FrozenProcess::pid() const { return state_->pid; }
-NsPid FrozenProcess::ns_pid() const { return state_->ns_pid; }
-int FrozenProcess::pidfd() const { return state_->pidfd.get(); }
-const ProcDir& FrozenProcess::proc() const { return state_->proc; }
-const ProcFields& FrozenProcess::status() const { return state_->status; }
-const ProcStat& FrozenProcess::stat() const { return state_->stat; }
-const std::vector<Vma>& FrozenProcess::vmas() const { return state_->vmas; }
-std::span<const FrozenThread> FrozenProcess::threads() const { return state_->threads; }
-bool FrozenProcess::locks_future_mappings() const { return state_->locks_future_mappings; }
-bool FrozenProcess::calls_were_unsafe() const { return state_->calls_were_unsafe; }
-bool FrozenProcess::group_stopped() const { return state_->group_stopped; }
+Pid FrozenProcess::pid() const {
+  return state_->pid;
+}
+NsPid FrozenProcess::ns_pid() const {
+  return state_->ns_pid;
+}
+int FrozenProcess::pidfd() const {
+  return state_->pidfd.get();
+}
+const ProcDir& FrozenProcess::proc() const {
+  return state_->proc;
+}
+const ProcFields& FrozenProcess::status() const {
+  return state_->status;
+}
+const ProcStat& FrozenProcess::stat() const {
+  return state_->stat;
+}
+const std::vector<Vma>& FrozenProcess::vmas() const {
+  return state_->vmas;
+}
+std::span<const FrozenThread> FrozenProcess::threads() const {
+  return state_->threads;
+}
+bool FrozenProcess::locks_future_mappings() const {
+  return state_->locks_future_mappings;
+}
+bool FrozenProcess::calls_were_unsafe() const {
+  return state_->calls_were_unsafe;
+}
+bool FrozenProcess::group_stopped() const {
+  return state_->group_stopped;
+}
 
 Status FrozenProcess::read_memory(RemoteAddr from, std::span<std::byte> out) const {
   auto status = pread_exact(state_->memory.get(), out, from.v, "memory of " + to_string(state_->pid));

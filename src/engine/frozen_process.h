@@ -1,10 +1,10 @@
 // FrozenProcess: a process that stands still while we look at it, and goes on unharmed afterwards.
 //
 // What this file knows
-//   All threads are seized and stopped (PTRACE_SEIZE, PTRACE_INTERRUPT, repeated over /proc/PID/task until a pass
-//   finds nothing new). The destructor lets every thread go with its own registers and signal mask; killed at any
-//   instant, we leave the same behind, because the kernel detaches (remote_calls.h tells how calls stay safe).
-//   All ptrace(2) requests must come from the thread that made the object.
+//   All threads are seized and stopped (PTRACE_SEIZE, PTRACE_INTERRUPT, repeated over /proc/PID/task until a
+//   pass finds nothing new). The destructor lets every thread go with its own registers and signal mask;
+//   killed at any instant, we leave the same behind, because the kernel detaches (remote_calls.h tells how
+//   calls stay safe). All ptrace(2) requests must come from the thread that made the object.
 // Kernel interfaces: ptrace(2), proc(5), pidfd_open(2).
 #pragma once
 
@@ -24,16 +24,16 @@ namespace crs {
 
 struct FrozenThread {
   Tid tid;
-  NsPid ns_tid;                    // what gettid(2) answers there
-  user_regs_struct registers{};    // as the stop found them, orig_rax and -ERESTART values included
-  std::uint64_t signal_mask = 0;   // bit n-1: signal n
-  Bytes xstate;                    // NT_X86_XSTATE, uncompacted
+  NsPid ns_tid;                   // what gettid(2) answers there
+  user_regs_struct registers{};   // as the stop found them, orig_rax and -ERESTART values included
+  std::uint64_t signal_mask = 0;  // bit n-1: signal n
+  Bytes xstate;                   // NT_X86_XSTATE, uncompacted
 };
 
 class FrozenProcess {
  public:
-  // Stops all threads. errors: not_found, permission, busy (a tracer, named), refused (kernel thread, zombie, 32-bit,
-  // ourselves), timeout (a thread in state D, named with its system call), target_gone.
+  // Stops all threads. errors: not_found, permission, busy (a tracer, named), refused (kernel thread, zombie,
+  // 32-bit, ourselves), timeout (a thread in state D, named with its system call), target_gone.
   static Result<FrozenProcess> freeze(Pid pid, Deadline deadline);
   FrozenProcess(FrozenProcess&&) noexcept;
   FrozenProcess& operator=(FrozenProcess&&) noexcept;
@@ -41,18 +41,19 @@ class FrozenProcess {
 
   Pid pid() const;
   NsPid ns_pid() const;
-  int pidfd() const;                                // borrowed
+  int pidfd() const;  // borrowed
   const ProcDir& proc() const;
-  const ProcFields& status() const;                 // /proc/PID/status at the freeze
-  const ProcStat& stat() const;                     // /proc/PID/stat at the freeze
-  const std::vector<Vma>& vmas() const;             // /proc/PID/maps at the freeze, before any remote call
-  std::span<const FrozenThread> threads() const;    // the leader first
-  bool group_stopped() const;                       // job control had stopped it (state T) before we came
+  const ProcFields& status() const;               // /proc/PID/status at the freeze
+  const ProcStat& stat() const;                   // /proc/PID/stat at the freeze
+  const std::vector<Vma>& vmas() const;           // /proc/PID/maps at the freeze, before any remote call
+  std::span<const FrozenThread> threads() const;  // the leader first
+  bool group_stopped() const;                     // job control had stopped it (state T) before we came
 
-  bool locks_future_mappings() const;               // mlockall(MCL_FUTURE); known after remote calls were made
-  bool calls_were_unsafe() const;                   // no usable code in the program: being killed meanwhile would hurt it
+  bool locks_future_mappings() const;  // mlockall(MCL_FUTURE); known after remote calls were made
+  bool calls_were_unsafe() const;      // no usable code in the program: being killed meanwhile would hurt it
 
-  // Exactly out.size() bytes; reads what the target itself may not (PROT_NONE) as well. Any thread may call it.
+  // Exactly out.size() bytes; reads what the target itself may not (PROT_NONE) as well. Any thread may call
+  // it.
   Status read_memory(RemoteAddr from, std::span<std::byte> out) const;
   template <class T>
   Result<T> read_value(RemoteAddr from) const {

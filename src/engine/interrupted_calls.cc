@@ -21,10 +21,10 @@ constexpr std::int64_t restart_block = 516;
 // Calls that answer an interruption with EINTR whether or not a handler runs, and that have done nothing yet
 // when they do. connect(2) is not among them: making it again is not the same call.
 constexpr std::array calls_with_plain_eintr = {
-    SYS_read,        SYS_readv,       SYS_write,   SYS_writev,     SYS_recvfrom,     SYS_recvmsg,
-    SYS_recvmmsg,    SYS_sendto,      SYS_sendmsg, SYS_accept,     SYS_accept4,      SYS_epoll_wait,
-    SYS_epoll_pwait, SYS_epoll_pwait2, SYS_semop,  SYS_semtimedop, SYS_rt_sigtimedwait, SYS_io_getevents,
-    SYS_io_uring_enter, SYS_msgrcv,   SYS_msgsnd};
+    SYS_read,           SYS_readv,        SYS_write,   SYS_writev,     SYS_recvfrom,        SYS_recvmsg,
+    SYS_recvmmsg,       SYS_sendto,       SYS_sendmsg, SYS_accept,     SYS_accept4,         SYS_epoll_wait,
+    SYS_epoll_pwait,    SYS_epoll_pwait2, SYS_semop,   SYS_semtimedop, SYS_rt_sigtimedwait, SYS_io_getevents,
+    SYS_io_uring_enter, SYS_msgrcv,       SYS_msgsnd};
 
 template <class T>
 std::optional<T> peek(const MemoryReader& read, std::uint64_t address) {
@@ -38,12 +38,14 @@ std::optional<T> peek(const MemoryReader& read, std::uint64_t address) {
 // clock_nanosleep, poll and futex get there.
 std::uint64_t number_behind_restart(const user_regs_struct& registers, const MemoryReader& read) {
   const auto known = [](std::uint32_t number) {
-    return number == SYS_nanosleep || number == SYS_clock_nanosleep || number == SYS_poll || number == SYS_futex;
+    return number == SYS_nanosleep || number == SYS_clock_nanosleep || number == SYS_poll ||
+           number == SYS_futex;
   };
   if (const auto code = peek<std::array<std::uint8_t, 9>>(read, registers.rip - 9)) {
     std::uint32_t number = 0;
     std::memcpy(&number, code->data() + 3, sizeof number);
-    if (((*code)[2] == 0xb8 || ((*code)[0] == 0x48 && (*code)[1] == 0xc7 && (*code)[2] == 0xc0)) && known(number)) {
+    if (((*code)[2] == 0xb8 || ((*code)[0] == 0x48 && (*code)[1] == 0xc7 && (*code)[2] == 0xc0)) &&
+        known(number)) {
       return number;
     }
   }
@@ -62,7 +64,8 @@ std::uint64_t number_behind_restart(const user_regs_struct& registers, const Mem
 bool has_unearned_eintr(const user_regs_struct& registers) {
   const auto result = static_cast<std::int64_t>(registers.rax);
   const auto number = static_cast<std::int64_t>(registers.orig_rax);
-  return result == -EINTR && std::ranges::find(calls_with_plain_eintr, number) != calls_with_plain_eintr.end();
+  return result == -EINTR &&
+         std::ranges::find(calls_with_plain_eintr, number) != calls_with_plain_eintr.end();
 }
 
 void take_back_eintr(user_regs_struct& registers) {

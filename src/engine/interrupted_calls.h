@@ -27,13 +27,15 @@ namespace crs {
 
 using MemoryReader = std::function<Status(RemoteAddr, std::span<std::byte>)>;
 
-// Whether the registers show a call whose EINTR can only come from our stop (given that no signal is pending).
+// Whether the registers show a call whose EINTR can only come from our stop (given that no signal is
+// pending).
 bool has_unearned_eintr(const user_regs_struct& registers);
 // Turns that into a call which the kernel, or remake_call, makes again.
 void take_back_eintr(user_regs_struct& registers);
 
 // Registers with which a thread makes its interrupted call again by its own: rip moved back onto the system
-// call instruction, the number in rax, orig_rax -1. Unchanged (but for orig_rax) outside of interrupted calls.
+// call instruction, the number in rax, orig_rax -1. Unchanged (but for orig_rax) outside of interrupted
+// calls.
 user_regs_struct remake_call(const user_regs_struct& registers, const MemoryReader& read);
 
 }  // namespace crs

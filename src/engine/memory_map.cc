@@ -27,10 +27,10 @@ struct FlagName {
   MappingFlag flag;
 };
 constexpr FlagName flag_names[] = {
-    {"gd", mapping_grows_down},    {"lo", mapping_locked},        {"lf", mapping_lock_on_fault},
-    {"dc", mapping_dont_fork},     {"dd", mapping_dont_dump},     {"wf", mapping_wipe_on_fork},
-    {"hg", mapping_huge_pages},    {"nh", mapping_no_huge_pages}, {"mg", mapping_mergeable},
-    {"nr", mapping_no_reserve},    {"sr", mapping_sequential},    {"rr", mapping_random},
+    {"gd", mapping_grows_down}, {"lo", mapping_locked},        {"lf", mapping_lock_on_fault},
+    {"dc", mapping_dont_fork},  {"dd", mapping_dont_dump},     {"wf", mapping_wipe_on_fork},
+    {"hg", mapping_huge_pages}, {"nh", mapping_no_huge_pages}, {"mg", mapping_mergeable},
+    {"nr", mapping_no_reserve}, {"sr", mapping_sequential},    {"rr", mapping_random},
     {"mw", mapping_may_write},
 };
 
@@ -85,15 +85,21 @@ bool has_word(std::string_view words, std::string_view word) {
 
 class Collector {
  public:
-  Collector(CollectContext& context, state::MemoryMap& map, std::vector<SourceRun>& contents, PageScanner scanner)
-      : context_(context), target_(context.target), map_(map), contents_(contents), scanner_(std::move(scanner)) {}
+  Collector(CollectContext& context, state::MemoryMap& map, std::vector<SourceRun>& contents,
+            PageScanner scanner)
+      : context_(context),
+        target_(context.target),
+        map_(map),
+        contents_(contents),
+        scanner_(std::move(scanner)) {}
 
   Status run() {
     CRS_TRY(flags_, read_flags(target_.proc()));
     map_.set_future_locked(target_.locks_future_mappings());
     if (target_.calls_were_unsafe()) {
-      context_.blockers.note("the program holds no code that system calls can safely be made through: had crs been killed in "
-                             "the few microseconds of two of them, the program would have crashed");
+      context_.blockers.note(
+          "the program holds no code that system calls can safely be made through: had crs been killed in "
+          "the few microseconds of two of them, the program would have crashed");
     }
     for (const Vma& vma : target_.vmas()) {
       if (vma.name == "[vsyscall]") continue;
@@ -147,7 +153,8 @@ class Collector {
       return add_object(vma, mapping);
     }
     if (vma.name.starts_with("/SYSV")) {
-      return block(vma, "System V shared memory cannot be saved yet", "let the program detach it (shmdt) first");
+      return block(vma, "System V shared memory cannot be saved yet",
+                   "let the program detach it (shmdt) first");
     }
     if (!vma.has_path()) {
       return block(vma, "this special mapping cannot be saved", "let the program give it up first");
@@ -164,7 +171,9 @@ class Collector {
   Result<bool> add_own_pages(const Vma& vma, Mapping& mapping, Mapping::Type type) {
     mapping.set_type(type);
     CRS_TRY(const auto ranges, scanner_.own_pages(vma.start, vma.end));
-    for (const PageRange& range : ranges) contents_.push_back({range.start, range.end - range.start, 0, range.start, type == Mapping::PRIVATE_FILE});
+    for (const PageRange& range : ranges)
+      contents_.push_back(
+          {range.start, range.end - range.start, 0, range.start, type == Mapping::PRIVATE_FILE});
     mapping.set_has_content(!ranges.empty());
     CRS_TRY(const auto guards, scanner_.guard_pages(vma.start, vma.end));
     for (const PageRange& guard : guards) {
@@ -195,18 +204,21 @@ class Collector {
       return block(vma, "the file behind this shared memory was deleted or replaced",
                    "such memory cannot be saved yet; put the file back under its name");
     }
-    // Pages that were never written follow the file. Nobody can change a file that nobody has open for writing.
+    // Pages that were never written follow the file. Nobody can change a file that nobody has open for
+    // writing.
     CRS_TRY(const bool open, is_open_for_writing(vma));
     if (open) {
-      return block(vma, "the file behind it was deleted or replaced, and the program still has it open for writing",
-                   "such memory cannot be saved yet; let the program close the file");
+      return block(
+          vma, "the file behind it was deleted or replaced, and the program still has it open for writing",
+          "such memory cannot be saved yet; let the program close the file");
     }
     mapping.set_type(Mapping::ANONYMOUS);
     const std::uint64_t readable = readable_bytes(vma);
     if (readable > 0) contents_.push_back({vma.start, readable, 0, vma.start, false});
     mapping.set_has_content(readable > 0);
     if (lost_.insert({vma.name, true}).second) {
-      context_.blockers.note(vma.name + " was deleted or replaced while the program uses it; its pages are saved");
+      context_.blockers.note(vma.name +
+                             " was deleted or replaced while the program uses it; its pages are saved");
     }
     return true;
   }
@@ -216,7 +228,9 @@ class Collector {
     for (const RemoteFd fd : fds) {
       const std::string number = std::to_string(fd.v);
       struct stat status {};
-      if (fstatat(target_.proc().fd(), ("fd/" + number).c_str(), &status, 0) != 0 || status.st_ino != vma.inode) continue;
+      if (fstatat(target_.proc().fd(), ("fd/" + number).c_str(), &status, 0) != 0 ||
+          status.st_ino != vma.inode)
+        continue;
       CRS_TRY(const std::string info, target_.proc().read("fdinfo/" + number));
       if ((ProcFields::parse(info).number("flags", 8).value_or(O_RDWR) & O_ACCMODE) != O_RDONLY) return true;
     }
@@ -263,8 +277,8 @@ class Collector {
     return true;
   }
 
-  // Each byte of a shared object once. Reading a hole of it makes a page there, which is what a read of the program
-  // itself would do.
+  // Each byte of a shared object once. Reading a hole of it makes a page there, which is what a read of the
+  // program itself would do.
   Status save_objects() {
     for (std::uint32_t index = 0; index < static_cast<std::uint32_t>(map_.objects_size()); ++index) {
       std::vector<const Vma*> views;
@@ -301,9 +315,10 @@ class Collector {
       });
       if (!shares) continue;
       const auto stat = other->stat();
-      context_.blockers.add(name_of(vma),
-                            "process " + name + (stat ? " (" + stat->comm + ")" : std::string()) + " shares this memory",
-                            "processes that share memory cannot be saved one by one yet");
+      context_.blockers.add(
+          name_of(vma),
+          "process " + name + (stat ? " (" + stat->comm + ")" : std::string()) + " shares this memory",
+          "processes that share memory cannot be saved one by one yet");
     }
     return ok();
   }
@@ -326,10 +341,11 @@ class Collector {
 
 Status check_mapping(const Mapping& mapping, const state::MemoryMap& map, std::uint64_t previous_end) {
   const auto bad = [&](std::string_view what) {
-    return Error(Errc::bad_snapshot, "mapping at " + to_string(RemoteAddr(mapping.start())) + ": " + std::string(what));
+    return Error(Errc::bad_snapshot,
+                 "mapping at " + to_string(RemoteAddr(mapping.start())) + ": " + std::string(what));
   };
-  if (mapping.start() % page_size != 0 || mapping.end() % page_size != 0 || mapping.start() >= mapping.end() ||
-      mapping.end() > user_space_end) {
+  if (mapping.start() % page_size != 0 || mapping.end() % page_size != 0 ||
+      mapping.start() >= mapping.end() || mapping.end() > user_space_end) {
     return bad("impossible range");
   }
   if (mapping.start() < previous_end) return bad("it overlaps the one before");
@@ -337,12 +353,15 @@ Status check_mapping(const Mapping& mapping, const state::MemoryMap& map, std::u
     return bad("impossible protection");
   }
   if ((mapping.flags() & ~std::uint64_t{all_mapping_flags}) != 0) return bad("unknown flags");
-  if (mapping.offset() % page_size != 0 || mapping.offset() > (std::uint64_t{1} << 62)) return bad("impossible offset");
+  if (mapping.offset() % page_size != 0 || mapping.offset() > (std::uint64_t{1} << 62))
+    return bad("impossible offset");
   const bool file = mapping.type() == Mapping::PRIVATE_FILE || mapping.type() == Mapping::SHARED_FILE;
-  if (file && mapping.index() >= static_cast<std::uint32_t>(map.files_size())) return bad("its file is missing");
+  if (file && mapping.index() >= static_cast<std::uint32_t>(map.files_size()))
+    return bad("its file is missing");
   if (mapping.type() == Mapping::SHARED_OBJECT) {
     if (mapping.index() >= static_cast<std::uint32_t>(map.objects_size()) ||
-        mapping.offset() + (mapping.end() - mapping.start()) > map.objects(static_cast<int>(mapping.index())).size()) {
+        mapping.offset() + (mapping.end() - mapping.start()) >
+            map.objects(static_cast<int>(mapping.index())).size()) {
       return bad("its shared object is missing or too short");
     }
   }
@@ -350,7 +369,8 @@ Status check_mapping(const Mapping& mapping, const state::MemoryMap& map, std::u
   if (mapping.guards_size() % 2 != 0) return bad("half a guard region");
   for (int i = 0; i < mapping.guards_size(); i += 2) {
     if (mapping.guards(i) < mapping.start() || mapping.guards(i + 1) > mapping.end() ||
-        mapping.guards(i) >= mapping.guards(i + 1) || (mapping.guards(i) | mapping.guards(i + 1)) % page_size != 0) {
+        mapping.guards(i) >= mapping.guards(i + 1) ||
+        (mapping.guards(i) | mapping.guards(i + 1)) % page_size != 0) {
       return bad("impossible guard region");
     }
   }
@@ -394,8 +414,8 @@ Status MemoryMap::load(std::string_view bytes) {
   return ok();
 }
 
-// The vdso is the kernel's own code. Threads may stand in it and programs remember where its functions are, so it must
-// be the same one.
+// The vdso is the kernel's own code. Threads may stand in it and programs remember where its functions are,
+// so it must be the same one.
 Status MemoryMap::check_vdso(Blockers& blockers) const {
   if (map_.vdso().empty()) return ok();
   CRS_TRY(const ProcDir self, ProcDir::open(Pid(getpid())));
@@ -406,8 +426,8 @@ Status MemoryMap::check_vdso(Blockers& blockers) const {
   for (const Mapping& mapping : map_.mappings()) {
     if (mapping.type() != Mapping::VDSO) continue;
     same = same && std::ranges::any_of(own, [&](const Vma& vma) {
-      return vma.name == mapping.name() && vma.size() == mapping.end() - mapping.start();
-    });
+             return vma.name == mapping.name() && vma.size() == mapping.end() - mapping.start();
+           });
   }
   if (!same) {
     blockers.add("vdso", "this kernel's differs from the one that the program was saved on",
@@ -422,25 +442,30 @@ Status MemoryMap::check(CheckContext& context) const {
   for (const auto& file : map_.files()) {
     struct stat now {};
     if (stat(file.path().c_str(), &now) != 0) {
-      context.blockers.add(file.path(), "the program has this file mapped, and it is not there any more", restore_it);
+      context.blockers.add(file.path(), "the program has this file mapped, and it is not there any more",
+                           restore_it);
       continue;
     }
     if (!S_ISREG(now.st_mode)) {
-      context.blockers.add(file.path(), "the program has this file mapped, and it is no regular file any more", restore_it);
+      context.blockers.add(
+          file.path(), "the program has this file mapped, and it is no regular file any more", restore_it);
       continue;
     }
     const auto size = static_cast<std::uint64_t>(now.st_size);
     if (file.written()) {
       if (size < file.size()) {
-        context.blockers.add(file.path(), "the program writes this file through memory, and it is shorter now", restore_it);
+        context.blockers.add(
+            file.path(), "the program writes this file through memory, and it is shorter now", restore_it);
       }
       continue;
     }
     const std::int64_t mtime = now.st_mtim.tv_sec * 1'000'000'000 + now.st_mtim.tv_nsec;
     const bool changed = size != file.size() || mtime != file.mtime_ns();
     if (changed && !context.options.allow_changed_files) {
-      context.blockers.add(file.path(), "the program has this file mapped, and it was changed or replaced since",
-                           restore_it + ", or restart with --allow-changed-files if you know that it is equal where it matters");
+      context.blockers.add(
+          file.path(), "the program has this file mapped, and it was changed or replaced since",
+          restore_it +
+              ", or restart with --allow-changed-files if you know that it is equal where it matters");
     }
   }
   return ok();

@@ -2,11 +2,12 @@
 // Memory map: what is mapped where, and whether it can be mapped again.
 //
 // What this file knows
-//   /proc/PID/maps gives ranges and names; VmFlags in smaps give what mmap(2), madvise(2) and mlock(2) were told.
-//   A private mapping of a file that was replaced or deleted since (an upgrade under a running program) is saved whole,
-//   as anonymous memory. Shared anonymous memory is known by its inode ("/dev/zero (deleted)"); one object may be mapped
-//   in several places. Device memory, hugetlb, userfaultfd, sealed and System V mappings are blockers, by name.
-//   Any number of [v...] mappings belongs to the vdso; [vsyscall] is not the process's own.
+//   /proc/PID/maps gives ranges and names; VmFlags in smaps give what mmap(2), madvise(2) and mlock(2) were
+//   told. A private mapping of a file that was replaced or deleted since (an upgrade under a running program)
+//   is saved whole, as anonymous memory. Shared anonymous memory is known by its inode ("/dev/zero
+//   (deleted)"); one object may be mapped in several places. Device memory, hugetlb, userfaultfd, sealed and
+//   System V mappings are blockers, by name. Any number of [v...] mappings belongs to the vdso; [vsyscall] is
+//   not the process's own.
 // What it leaves to others
 //   Putting mappings in place (address_space.h), which pages hold something (page_scan.h).
 //
@@ -36,7 +37,7 @@ enum MappingFlag : std::uint64_t {
   mapping_no_reserve = 1u << 9,
   mapping_sequential = 1u << 10,
   mapping_random = 1u << 11,
-  mapping_may_write = 1u << 12,   // a shared file mapping whose file was opened for writing
+  mapping_may_write = 1u << 12,  // a shared file mapping whose file was opened for writing
   all_mapping_flags = (1u << 13) - 1,
 };
 
@@ -50,7 +51,8 @@ class MemoryMap {
   const std::vector<SourceRun>& contents() const { return contents_; }
   std::uint64_t content_bytes() const;
 
-  // Checks every number: ranges ascending, apart, aligned, below the end of user space; types, indexes, flags.
+  // Checks every number: ranges ascending, apart, aligned, below the end of user space; types, indexes,
+  // flags.
   Status load(std::string_view bytes);
   Status check(CheckContext& context) const;
   const state::MemoryMap& map() const { return map_; }

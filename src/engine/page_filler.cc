@@ -18,13 +18,15 @@ Status place(const store::PageFileReader::Chunk& chunk, std::span<const FillTarg
              std::vector<std::span<std::byte>>& into) {
   into.clear();
   for (const store::PageRun& run : chunk.runs) {
-    const auto after = std::ranges::upper_bound(targets, std::tuple(run.space, run.address), {},
-                                                [](const FillTarget& target) { return std::tuple(target.space, target.start); });
+    const auto after = std::ranges::upper_bound(
+        targets, std::tuple(run.space, run.address), {},
+        [](const FillTarget& target) { return std::tuple(target.space, target.start); });
     const std::uint64_t bytes = std::uint64_t{run.pages} * page_size;
     if (after == targets.begin()) return Error(Errc::bad_snapshot, "pages that belong to no mapping");
     const FillTarget& target = *std::prev(after);
     if (target.space != run.space || run.address < target.start || run.address + bytes > target.end) {
-      return Error(Errc::bad_snapshot, "pages at " + to_string(RemoteAddr(run.address)) + " belong to no mapping");
+      return Error(Errc::bad_snapshot,
+                   "pages at " + to_string(RemoteAddr(run.address)) + " belong to no mapping");
     }
     into.emplace_back(target.memory + (run.address - target.start), bytes);
   }

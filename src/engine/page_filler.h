@@ -21,8 +21,8 @@ struct FillTarget {
   std::byte* memory = nullptr;
 };
 
-// Fills all pages of all chunks into `targets` (sorted by space and start; runs that belong nowhere are an error).
-// Every chunk's checksum is checked. errors: bad_snapshot, timeout.
+// Fills all pages of all chunks into `targets` (sorted by space and start; runs that belong nowhere are an
+// error). Every chunk's checksum is checked. errors: bad_snapshot, timeout.
 Status fill_pages(const store::PageFileReader& pages, std::span<const FillTarget> targets, unsigned workers,
                   Deadline deadline);
 

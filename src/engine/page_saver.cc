@@ -42,7 +42,8 @@ Chunks cut(std::span<const SourceRun> runs) {
         room = store::max_chunk_pages;
       }
       const std::uint64_t pages = std::min(room, (run.bytes - at) / page_size);
-      chunks.pieces.push_back({run.address + at, run.stored_as + at, static_cast<std::uint32_t>(pages), run.space, run.keep_zeros});
+      chunks.pieces.push_back({run.address + at, run.stored_as + at, static_cast<std::uint32_t>(pages),
+                               run.space, run.keep_zeros});
       room -= pages;
       at += pages * page_size;
       chunks.bytes += pages * page_size;
@@ -78,13 +79,15 @@ class Worker {
     const iovec local{data_.data(), total};
     const ssize_t got = process_vm_readv(target_.pid().v, &local, 1, remote_.data(), remote_.size(), 0);
     if (got == static_cast<ssize_t>(total)) return ok();
-    // EFAULT, or short: some page may only be read through /proc/PID/mem. (EPERM: hardened systems; likewise.)
+    // EFAULT, or short: some page may only be read through /proc/PID/mem. (EPERM: hardened systems;
+    // likewise.)
     std::size_t at = 0;
     for (const Piece& piece : pieces) {
       const std::size_t bytes = piece.pages * page_size;
-      CRS_CHECK(target_.read_memory(RemoteAddr(piece.address), std::span(data_).subspan(at, bytes)).context([&] {
-        return to_string(RemoteAddr(piece.address));
-      }));
+      CRS_CHECK(
+          target_.read_memory(RemoteAddr(piece.address), std::span(data_).subspan(at, bytes)).context([&] {
+            return to_string(RemoteAddr(piece.address));
+          }));
       at += bytes;
     }
     return ok();

@@ -37,7 +37,8 @@ void append(std::vector<PageRange>& ranges, std::uint64_t start, std::uint64_t e
   }
 }
 
-Result<std::vector<PageRange>> scan(int pagemap, std::uint64_t start, std::uint64_t end, ScanArguments arguments) {
+Result<std::vector<PageRange>> scan(int pagemap, std::uint64_t start, std::uint64_t end,
+                                    ScanArguments arguments) {
   std::vector<PageRange> ranges;
   std::vector<ScanRegion> regions(1024);
   arguments.size = sizeof arguments;
@@ -49,7 +50,8 @@ Result<std::vector<PageRange>> scan(int pagemap, std::uint64_t start, std::uint6
     arguments.walk_end = 0;
     const int found = ioctl(pagemap, pagemap_scan, &arguments);
     if (found < 0) return Error::from_errno(errno, "PAGEMAP_SCAN");
-    for (int i = 0; i < found; ++i) append(ranges, regions[static_cast<std::size_t>(i)].start, regions[static_cast<std::size_t>(i)].end);
+    for (int i = 0; i < found; ++i)
+      append(ranges, regions[static_cast<std::size_t>(i)].start, regions[static_cast<std::size_t>(i)].end);
     if (arguments.walk_end <= start) return Error(Errc::kernel, "PAGEMAP_SCAN does not get on");
     start = arguments.walk_end;
   }
@@ -61,7 +63,8 @@ Result<std::vector<PageRange>> read_entries(int pagemap, std::uint64_t start, st
   std::vector<std::uint64_t> entries(8192);
   for (std::uint64_t at = start; at < end;) {
     const std::uint64_t count = std::min<std::uint64_t>(entries.size(), (end - at) / page_size);
-    CRS_CHECK(pread_exact(pagemap, std::as_writable_bytes(std::span(entries).first(count)), at / page_size * 8, "pagemap"));
+    CRS_CHECK(pread_exact(pagemap, std::as_writable_bytes(std::span(entries).first(count)),
+                          at / page_size * 8, "pagemap"));
     for (std::uint64_t i = 0; i < count; ++i) {
       const std::uint64_t page = at + i * page_size;
       const bool own = (entries[i] & (entry_present | entry_swapped)) != 0 && (entries[i] & entry_file) == 0;

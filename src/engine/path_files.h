@@ -26,7 +26,8 @@ class PathFilesKind : public ResourceKind {
     const bool same = lstat_or_stat(file, named) == 0 && named.st_ino == file.status.st_ino;
     if (!same) {
       context.blockers.add("fd " + std::to_string(file.fds.front().v) + " (" + file.path + ")",
-                           "it was deleted or renamed while the program has it open", "give it its name back");
+                           "it was deleted or renamed while the program has it open",
+                           "give it its name back");
     }
     *state_.add_files() = std::move(saved);
     return ok();
@@ -38,20 +39,25 @@ class PathFilesKind : public ResourceKind {
       if (file.path().empty() || file.path()[0] != '/' || file.path().find('\0') != std::string::npos) {
         return Error(Errc::bad_snapshot, "an open file has an impossible path");
       }
-      if ((file.flags() & ~allowed_flags()) != 0) return Error(Errc::bad_snapshot, file.path() + ": unknown flags");
+      if ((file.flags() & ~allowed_flags()) != 0)
+        return Error(Errc::bad_snapshot, file.path() + ": unknown flags");
     }
     return ok();
   }
   Status check(CheckContext& context) override {
     for (const auto& file : state_.files()) {
       struct stat now {};
-      if (context.is_replaced(file.id()) || fstatat(AT_FDCWD, file.path().c_str(), &now, AT_SYMLINK_NOFOLLOW) == 0) continue;
-      context.blockers.add(file.path(), "the program has it open, and it is not there any more", "put it back");
+      if (context.is_replaced(file.id()) ||
+          fstatat(AT_FDCWD, file.path().c_str(), &now, AT_SYMLINK_NOFOLLOW) == 0)
+        continue;
+      context.blockers.add(file.path(), "the program has it open, and it is not there any more",
+                           "put it back");
     }
     return ok();
   }
   Result<OwnedFd> restore_file(InsideContext&, std::uint32_t id) override {
-    const auto found = std::ranges::find_if(state_.files(), [id](const auto& file) { return file.id() == id; });
+    const auto found =
+        std::ranges::find_if(state_.files(), [id](const auto& file) { return file.id() == id; });
     if (found == state_.files().end()) return Error(Errc::bad_snapshot, "an open file is missing");
     CRS_TRY(OwnedFd fd, open_file(found->path(), static_cast<int>(found->flags()) | O_NOCTTY));
     CRS_CHECK(after_open(fd.get(), *found));

@@ -104,7 +104,9 @@ Status Rebuilder::await_end(const Job& job) {
         return Error::from_errno(errno, "read a new thread's id", Errc::target_gone);
       }
       const Tid thread(static_cast<pid_t>(made));
-      CRS_CHECK(wait_for_stop(thread, setup_.deadline).has_value() ? ok() : Error(Errc::target_gone, "a thread ended"));
+      CRS_CHECK(wait_for_stop(thread, setup_.deadline).has_value()
+                    ? ok()
+                    : Error(Errc::target_gone, "a thread ended"));
       CRS_TRY(const ProcDir proc, ProcDir::open(Pid(thread.v)));
       CRS_TRY(const ProcFields fields, proc.status());
       const auto ids = fields.numbers("NSpid");
@@ -141,19 +143,24 @@ Status Rebuilder::run() {
   std::ranges::stable_sort(wanted, {}, [](const auto& each) { return queues_signals(*each.second); });
 
   const RemoteAddr first = setup_.landing + page_size;
-  const std::uint64_t end = setup_.landing.v + setup_.landing_size / 2;  // behind it is the shelter of the vdso
+  const std::uint64_t end =
+      setup_.landing.v + setup_.landing_size / 2;  // behind it is the shelter of the vdso
   std::vector<Job> round;
   RemoteAddr at = first;
   for (auto& [id, batch] : wanted) {
-    if (host_tid(id).v == 0) return Error(Errc::bug, "a batch for thread " + to_string(id) + ", which does not exist");
+    if (host_tid(id).v == 0)
+      return Error(Errc::bug, "a batch for thread " + to_string(id) + ", which does not exist");
     const bool stepped = queues_signals(*batch);
     batch->clear_ending();
     if (!stepped) {
-      batch->set_ending(SYS_tgkill, {static_cast<std::uint64_t>(setup_.ns_pid.v), static_cast<std::uint64_t>(id.v), SIGSTOP});
+      batch->set_ending(SYS_tgkill, {static_cast<std::uint64_t>(setup_.ns_pid.v),
+                                     static_cast<std::uint64_t>(id.v), SIGSTOP});
     }
     const std::uint64_t size = batch->image_size();
-    if (first.v + size > end) return Error(Errc::refused, "the process has too many objects to be rebuilt at once");
-    const bool thread_is_taken = std::ranges::any_of(round, [&, thread = id](const Job& job) { return job.thread == thread; });
+    if (first.v + size > end)
+      return Error(Errc::refused, "the process has too many objects to be rebuilt at once");
+    const bool thread_is_taken =
+        std::ranges::any_of(round, [&, thread = id](const Job& job) { return job.thread == thread; });
     const bool mixes = !round.empty() && round.front().stepped != stepped;
     if (at.v + size > end || thread_is_taken || mixes) {
       CRS_CHECK(run_round(round));
@@ -170,7 +177,7 @@ Status Rebuilder::run() {
 
 Status Rebuilder::unregister_rseq() {
   constexpr auto get_configuration = static_cast<__ptrace_request>(0x420f);  // PTRACE_GET_RSEQ_CONFIGURATION
-  constexpr int unregister = 1;                                             // RSEQ_FLAG_UNREGISTER
+  constexpr int unregister = 1;                                              // RSEQ_FLAG_UNREGISTER
   struct {
     std::uint64_t address;
     std::uint32_t size, signature, flags, padding;
@@ -179,7 +186,8 @@ Status Rebuilder::unregister_rseq() {
     return Error::from_errno(errno, "read the rseq registration");
   }
   if (rseq.address == 0) return ok();
-  leader_batch_.call("unregister rseq", SYS_rseq, RemoteAddr(rseq.address), rseq.size, unregister, rseq.signature);
+  leader_batch_.call("unregister rseq", SYS_rseq, RemoteAddr(rseq.address), rseq.size, unregister,
+                     rseq.signature);
   return ok();
 }
 
@@ -248,7 +256,9 @@ Status Rebuilder::leave(RemoteAddr hole, std::uint64_t size) {
       }
       continue;
     }
-    if (registers.rax != 0) return Error::from_errno(static_cast<int>(-static_cast<std::int64_t>(registers.rax)), "unmap the landing");
+    if (registers.rax != 0)
+      return Error::from_errno(static_cast<int>(-static_cast<std::int64_t>(registers.rax)),
+                               "unmap the landing");
     return ok();
   }
 }

@@ -2,12 +2,13 @@
 // Rebuilder: finishes a half-made process from outside, by batches of system calls that its threads make.
 //
 // What this file knows
-//   The process is ours and dies with us (PTRACE_O_EXITKILL), so its batches need no way back. They run at the landing,
-//   the only memory that is there from the beginning to the end. A batch ends with a SIGSTOP of the thread to itself,
-//   which is seen as a signal-delivery-stop and suppressed. SIGSTOP would flush a pending SIGCONT, so batches that queue
-//   signals are stepped from system call to system call instead, after all others.
-//   clone3(2) with set_tid makes each thread under its old number; it stops at its first instruction, traced.
-//   The last munmap(2) takes the landing away and is stopped at its exit, where the real registers go in.
+//   The process is ours and dies with us (PTRACE_O_EXITKILL), so its batches need no way back. They run at
+//   the landing, the only memory that is there from the beginning to the end. A batch ends with a SIGSTOP of
+//   the thread to itself, which is seen as a signal-delivery-stop and suppressed. SIGSTOP would flush a
+//   pending SIGCONT, so batches that queue signals are stepped from system call to system call instead, after
+//   all others. clone3(2) with set_tid makes each thread under its old number; it stops at its first
+//   instruction, traced. The last munmap(2) takes the landing away and is stopped at its exit, where the real
+//   registers go in.
 // What it leaves to others
 //   What the calls are (AddressSpace, ThreadTable, the kinds).
 //
@@ -28,7 +29,7 @@ class Rebuilder : public RebuildContext {
  public:
   struct Setup {
     const RestoreOptions& options;
-    Pid pid;          // in our pid namespace; seized by us, running or stopped
+    Pid pid;  // in our pid namespace; seized by us, running or stopped
     NsPid ns_pid;
     RemoteAddr landing;
     std::uint64_t landing_size = 0;

@@ -24,20 +24,20 @@ namespace {
 
 // Walks an array of {number, a1..a6, result} at rbx, rbp entries, then leaves through rt_sigreturn.
 constexpr unsigned char loop_code[] = {
-    0x48, 0x8b, 0x03,                    // again: mov (%rbx),%rax
-    0x48, 0x8b, 0x7b, 0x08,              //        mov 8(%rbx),%rdi
-    0x48, 0x8b, 0x73, 0x10,              //        mov 16(%rbx),%rsi
-    0x48, 0x8b, 0x53, 0x18,              //        mov 24(%rbx),%rdx
-    0x4c, 0x8b, 0x53, 0x20,              //        mov 32(%rbx),%r10
-    0x4c, 0x8b, 0x43, 0x28,              //        mov 40(%rbx),%r8
-    0x4c, 0x8b, 0x4b, 0x30,              //        mov 48(%rbx),%r9
-    0x0f, 0x05,                          //        syscall
-    0x48, 0x89, 0x43, 0x38,              //        mov %rax,56(%rbx)
-    0x48, 0x83, 0xc3, 0x40,              //        add $64,%rbx
-    0x48, 0xff, 0xcd,                    //        dec %rbp
-    0x75, 0xd6,                          //        jnz again
-    0xb8, 0x0f, 0x00, 0x00, 0x00,        //        mov $SYS_rt_sigreturn,%eax
-    0x0f, 0x05,                          //        syscall
+    0x48, 0x8b, 0x03,              // again: mov (%rbx),%rax
+    0x48, 0x8b, 0x7b, 0x08,        //        mov 8(%rbx),%rdi
+    0x48, 0x8b, 0x73, 0x10,        //        mov 16(%rbx),%rsi
+    0x48, 0x8b, 0x53, 0x18,        //        mov 24(%rbx),%rdx
+    0x4c, 0x8b, 0x53, 0x20,        //        mov 32(%rbx),%r10
+    0x4c, 0x8b, 0x43, 0x28,        //        mov 40(%rbx),%r8
+    0x4c, 0x8b, 0x4b, 0x30,        //        mov 48(%rbx),%r9
+    0x0f, 0x05,                    //        syscall
+    0x48, 0x89, 0x43, 0x38,        //        mov %rax,56(%rbx)
+    0x48, 0x83, 0xc3, 0x40,        //        add $64,%rbx
+    0x48, 0xff, 0xcd,              //        dec %rbp
+    0x75, 0xd6,                    //        jnz again
+    0xb8, 0x0f, 0x00, 0x00, 0x00,  //        mov $SYS_rt_sigreturn,%eax
+    0x0f, 0x05,                    //        syscall
 };
 
 // PTRACE_GET_SYSCALL_INFO, since Linux 5.3; what is used of struct ptrace_syscall_info.
@@ -50,13 +50,15 @@ constexpr std::uint8_t at_entry = 1;  // PTRACE_SYSCALL_INFO_ENTRY
 
 constexpr std::array notify_signals = {SIGWINCH, SIGURG, SIGCHLD};  // ignored by default
 
-std::uint64_t bit(int signal) { return std::uint64_t{1} << (signal - 1); }
+std::uint64_t bit(int signal) {
+  return std::uint64_t{1} << (signal - 1);
+}
 
 // Code of the program's own that the first and the last call go through.
 struct Gadgets {
-  RemoteAddr call;    // syscall; ret
-  RemoteAddr leave;   // mov $15,%eax (or %rax); syscall
-  bool safe = true;   // false: there is only a bare `syscall`, whatever may follow it
+  RemoteAddr call;   // syscall; ret
+  RemoteAddr leave;  // mov $15,%eax (or %rax); syscall
+  bool safe = true;  // false: there is only a bare `syscall`, whatever may follow it
 };
 
 std::optional<RemoteAddr> find_code(std::span<const std::byte> code, std::uint64_t base,
@@ -74,7 +76,8 @@ Result<Gadgets> find_gadgets(const FrozenProcess& process) {
   constexpr std::uint64_t piece = 1u << 20;
   std::optional<RemoteAddr> call, leave;
   Bytes code;
-  // The C library holds both and is small; a large executable comes first in the list, so pieces are searched.
+  // The C library holds both and is small; a large executable comes first in the list, so pieces are
+  // searched.
   std::vector<const Vma*> candidates;
   for (const Vma& vma : process.vmas()) {
     if (vma.execute && vma.read && vma.name != "[vsyscall]") candidates.push_back(&vma);
@@ -97,7 +100,8 @@ Result<Gadgets> find_gadgets(const FrozenProcess& process) {
   for (const Vma* vma : candidates) {
     code.resize(std::min<std::uint64_t>(vma->size(), 16 * piece));
     if (!process.read_memory(RemoteAddr(vma->start), code)) continue;
-    if (const auto bare = find_code(code, vma->start, bare_call)) return Gadgets{*bare, leave.value_or(*bare), false};
+    if (const auto bare = find_code(code, vma->start, bare_call))
+      return Gadgets{*bare, leave.value_or(*bare), false};
   }
   return Error(Errc::unsupported, "no system call in the program's memory")
       .with_hint("such a program cannot be asked for its state without danger to it");
@@ -105,7 +109,8 @@ Result<Gadgets> find_gadgets(const FrozenProcess& process) {
 
 class Session {
  public:
-  Session(FrozenProcess& process, Deadline deadline) : process_(process), state_(process.state()), deadline_(deadline) {}
+  Session(FrozenProcess& process, Deadline deadline)
+      : process_(process), state_(process.state()), deadline_(deadline) {}
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
   ~Session() { (void)end(); }
@@ -117,9 +122,9 @@ class Session {
  private:
   struct Thread {
     bool used = false;
-    bool inside = false;      // its registers are ours
+    bool inside = false;  // its registers are ours
     std::optional<int> notify;
-    RemoteAddr frame;         // rsp for its batches
+    RemoteAddr frame;  // rsp for its batches
   };
 
   Tid tid(std::size_t thread) const { return state_.threads[thread].tid; }
@@ -216,8 +221,8 @@ Status Session::resume(std::size_t thread, __ptrace_request how) {
 // One call by the carrier, its frame on the stack. Ends in the stop at the call's exit.
 Result<std::int64_t> Session::call_through_gadget(long number, std::array<std::uint64_t, 6> arguments) {
   const FrozenThread& thread = state_.threads[carrier_];
-  const SignalFrame frame = make_signal_frame(RemoteAddr(thread.registers.rsp - 128), gadgets_.leave, remade(carrier_),
-                                              thread.signal_mask, thread.xstate);
+  const SignalFrame frame = make_signal_frame(RemoteAddr(thread.registers.rsp - 128), gadgets_.leave,
+                                              remade(carrier_), thread.signal_mask, thread.xstate);
   auto status = ok();
   if (stack_bytes_.empty()) {
     stack_bytes_.resize(frame.bytes.size());
@@ -274,8 +279,8 @@ Status Session::put_stack_back() {
 }
 
 Result<std::int64_t> Session::map(std::uint64_t size, int protection) {
-  return call_through_gadget(SYS_mmap, {0, size, static_cast<std::uint64_t>(protection), MAP_PRIVATE | MAP_ANONYMOUS,
-                                        ~std::uint64_t{0}, 0});
+  return call_through_gadget(SYS_mmap, {0, size, static_cast<std::uint64_t>(protection),
+                                        MAP_PRIVATE | MAP_ANONYMOUS, ~std::uint64_t{0}, 0});
 }
 
 // Lifts the process's soft limits of memory as long as it lives: for the moment of one mmap(2).
@@ -311,15 +316,17 @@ Status Session::map_area() {
     CRS_TRY(mapped, map(area_size_, PROT_READ | PROT_WRITE | PROT_EXEC));
   }
   if (mapped == -EACCES || mapped == -EPERM) {
-    // Memory that can be written may not be executed here (PR_SET_MDWE): the code gets a page of its own, which ptrace
-    // may write all the same.
+    // Memory that can be written may not be executed here (PR_SET_MDWE): the code gets a page of its own,
+    // which ptrace may write all the same.
     CRS_TRY(const std::int64_t code, map(page_size, PROT_READ | PROT_EXEC));
-    if (code > -4096 && code < 0) return Error::from_errno(static_cast<int>(-code), "map code in " + to_string(state_.pid));
+    if (code > -4096 && code < 0)
+      return Error::from_errno(static_cast<int>(-code), "map code in " + to_string(state_.pid));
     code_ = RemoteAddr(static_cast<std::uint64_t>(code));
     CRS_TRY(mapped, map(area_size_, PROT_READ | PROT_WRITE));
   }
   if (mapped < 0 && mapped > -4096) {
-    return Error::from_errno(static_cast<int>(-mapped), "map memory for calls in " + to_string(state_.pid), Errc::refused)
+    return Error::from_errno(static_cast<int>(-mapped), "map memory for calls in " + to_string(state_.pid),
+                             Errc::refused)
         .with_hint("the program may not have more memory (its limits: /proc/PID/limits, its cgroup)");
   }
   area_ = RemoteAddr(static_cast<std::uint64_t>(mapped));
@@ -358,7 +365,8 @@ Status Session::begin(std::span<const RemoteJob> jobs) {
     if (!threads_[i].used) continue;
     const FrozenThread& thread = state_.threads[i];
     at = at + signal_frame_space(thread.xstate.size());
-    const SignalFrame frame = make_signal_frame(at, gadgets_.leave, remade(i), thread.signal_mask, thread.xstate);
+    const SignalFrame frame =
+        make_signal_frame(at, gadgets_.leave, remade(i), thread.signal_mask, thread.xstate);
     CRS_CHECK(state_.write_memory(frame.at, frame.bytes));
     threads_[i].frame = frame.stack;
   }
@@ -436,7 +444,9 @@ Status Session::run(std::span<const RemoteJob> jobs) {
     std::vector<Placed*> round;
     for (Placed& each : placed) {
       if (each.done) continue;
-      if (std::ranges::any_of(round, [&](const Placed* other) { return other->job->thread == each.job->thread; })) continue;
+      if (std::ranges::any_of(round,
+                              [&](const Placed* other) { return other->job->thread == each.job->thread; }))
+        continue;
       round.push_back(&each);
       CRS_CHECK(start(each.job->thread, each.at, each.job->batch->entries()));
     }
@@ -456,7 +466,8 @@ Status Session::leave(std::size_t thread) {
   const FrozenThread& frozen = state_.threads[thread];
   CRS_CHECK(set_mask(thread, frozen.signal_mask));
   if (thread == carrier_ || !threads_[thread].notify) {
-    // A stop at a system call: the kernel restarts calls only on its way out of a signal stop, so make one more.
+    // A stop at a system call: the kernel restarts calls only on its way out of a signal stop, so make one
+    // more.
     CRS_CHECK(set_registers(thread, remade(thread)));
     if (thread == carrier_) CRS_CHECK(put_stack_back());
     if (ptrace(PTRACE_INTERRUPT, frozen.tid.v, nullptr, nullptr) != 0) {
@@ -500,7 +511,9 @@ Status Session::end() {
 
 }  // namespace
 
-std::span<const std::byte> batch_loop() { return std::as_bytes(std::span(loop_code)); }
+std::span<const std::byte> batch_loop() {
+  return std::as_bytes(std::span(loop_code));
+}
 
 Status make_remote_calls(FrozenProcess& process, std::span<const RemoteJob> jobs, Deadline deadline) {
   if (jobs.empty()) return ok();

@@ -1,16 +1,17 @@
 // ResourceKind: one kind of kernel object, both ways.
 //
 // How to add a kind
-//   1. Write src/engine/kinds/x.cc (and x.proto beside it): a class derived from ResourceKind, in an anonymous
+//   1. Write src/engine/kinds/x.cc (and x.proto beside it): a class derived from ResourceKind, in an
+//   anonymous
 //      namespace, and as its last lines the registration:
 //        extern constinit const KindInfo kind_x{
 //            .section = "x", .phase = Phase::process,
 //            .make = []() -> std::unique_ptr<ResourceKind> { return std::make_unique<X>(); }};
-//      The file name is the registration; CMake makes the table. `section` is its name in snapshots: never reused,
-//      never changed.
+//      The file name is the registration; CMake makes the table. `section` is its name in snapshots: never
+//      reused, never changed.
 //   2. Write tests/targets/x_*.cc.
-//   Nothing else. Kinds do not include each other. Order between phases is told at Phase; within a phase it must not
-//   matter, and the tests shuffle it.
+//   Nothing else. Kinds do not include each other. Order between phases is told at Phase; within a phase it
+//   must not matter, and the tests shuffle it.
 //
 // A checkpoint calls, on a fresh object: ask, [the calls run], collect, save.
 // A restart calls, on a fresh object: load, check | restore_inside | rebuild (per phase), commit.
@@ -46,46 +47,50 @@ namespace crs {
 enum class Phase : std::uint8_t {
   process,      // inside: a plain forked copy of the restorer, all signals blocked, under its final pid.
   descriptors,  // inside: process attributes that files depend on (cwd, umask, limits raised) are set.
-  memory,       // inside: regions are filled at a free place. rebuild: the restorer's own memory is gone, all regions are
+  memory,       // inside: regions are filled at a free place. rebuild: the restorer's own memory is gone, all
+                // regions are
                 //   in place after it.
   threads,      // rebuild: all threads exist, with their ids; each has a batch of its own.
   signals,      // rebuild: threads have their own state; everything is blocked.
   timers,       // rebuild: signal handlers and pending signals are set.
-  last,         // rebuild: the very last calls before the program runs on: credentials dropped, itimers armed.
+  last,  // rebuild: the very last calls before the program runs on: credentials dropped, itimers armed.
 };
 inline constexpr Phase all_phases[] = {Phase::process, Phase::descriptors, Phase::memory, Phase::threads,
                                        Phase::signals, Phase::timers,      Phase::last};
 
-// --- Checkpoint ----------------------------------------------------------------------------------------------
+// --- Checkpoint
+// ----------------------------------------------------------------------------------------------
 
 // Calls that a kind wants made inside the frozen target before collect(). They must change nothing.
 class Questions {
  public:
   virtual ~Questions() = default;
-  virtual CallBatch& leader() = 0;                // runs in the thread group's leader
-  virtual CallBatch& thread(NsPid ns_tid) = 0;    // runs in that thread (the leader's is another batch than leader())
+  virtual CallBatch& leader() = 0;  // runs in the thread group's leader
+  virtual CallBatch& thread(
+      NsPid ns_tid) = 0;  // runs in that thread (the leader's is another batch than leader())
 };
 
 // One open file description of the target (what open(2) makes; several descriptors may refer to it).
 struct OpenFile {
-  std::uint32_t id = 0;             // its number in this snapshot
-  std::vector<RemoteFd> fds;        // ascending; at least one
-  std::string path;                 // readlink of /proc/PID/fd/N: "/path", "pipe:[123]", "anon_inode:[eventfd]", ...
-  struct stat status {};            // of the object
-  std::uint32_t flags = 0;          // fcntl(F_GETFL) flags, O_CLOEXEC removed
-  std::int64_t position = 0;        // bytes
-  std::string fdinfo;               // the whole text of /proc/PID/fdinfo/N
-  int local = -1;                   // our own descriptor for it (pidfd_getfd(2)), borrowed; -1 where refused
+  std::uint32_t id = 0;       // its number in this snapshot
+  std::vector<RemoteFd> fds;  // ascending; at least one
+  std::string path;         // readlink of /proc/PID/fd/N: "/path", "pipe:[123]", "anon_inode:[eventfd]", ...
+  struct stat status {};    // of the object
+  std::uint32_t flags = 0;  // fcntl(F_GETFL) flags, O_CLOEXEC removed
+  std::int64_t position = 0;  // bytes
+  std::string fdinfo;         // the whole text of /proc/PID/fdinfo/N
+  int local = -1;             // our own descriptor for it (pidfd_getfd(2)), borrowed; -1 where refused
 };
 
 struct CollectContext {
   const FrozenProcess& target;
-  Questions& answers;               // the same batches, after the run
+  Questions& answers;  // the same batches, after the run
   Blockers& blockers;
-  store::SnapshotWriter* writer;    // for contents too large for a section; null in `crs check`
+  store::SnapshotWriter* writer;  // for contents too large for a section; null in `crs check`
 };
 
-// --- Restart -------------------------------------------------------------------------------------------------
+// --- Restart
+// -------------------------------------------------------------------------------------------------
 
 enum class FilesPolicy : std::uint8_t { rollback, keep, refuse };
 enum class StdioMode : std::uint8_t { automatic, inherit, saved, null };
@@ -94,21 +99,23 @@ struct RestoreOptions {
   FilesPolicy files = FilesPolicy::rollback;
   bool allow_changed_files = false;
   StdioMode stdio = StdioMode::automatic;
-  std::map<int, std::string> fd_paths;    // --fd N=PATH
+  std::map<int, std::string> fd_paths;  // --fd N=PATH
   bool ignore_cpu_features = false;
-  bool parent_waits = false;  // the restarting thread stays as the parent until the program ends (no --detach)
+  bool parent_waits =
+      false;  // the restarting thread stays as the parent until the program ends (no --detach)
 };
 
 struct CheckContext {
   const store::SnapshotReader& snapshot;
   const RestoreOptions& options;
   Blockers& blockers;
-  // Whether the user gave something else for the open file (--fd, --stdio), so that the saved one is not needed.
+  // Whether the user gave something else for the open file (--fd, --stdio), so that the saved one is not
+  // needed.
   std::function<bool(std::uint32_t id)> is_replaced = [](std::uint32_t) { return false; };
 };
 
-// In the forked copy of the restorer that becomes the process: ordinary C++, ordinary system calls. All signals are
-// blocked. Descriptors 0, 1 and 2 of the restart command are kept at own_stdio[].
+// In the forked copy of the restorer that becomes the process: ordinary C++, ordinary system calls. All
+// signals are blocked. Descriptors 0, 1 and 2 of the restart command are kept at own_stdio[].
 struct InsideContext {
   const store::SnapshotReader& snapshot;
   const RestoreOptions& options;
@@ -117,29 +124,34 @@ struct InsideContext {
   int executable_fd = -1;  // the number at which the process image puts its executable for rebuild()
 };
 
-// From outside, by batches that run in the half-made process. Queue calls; the engine runs them at the end of the phase.
+// From outside, by batches that run in the half-made process. Queue calls; the engine runs them at the end of
+// the phase.
 class RebuildContext {
  public:
   virtual ~RebuildContext() = default;
   virtual const RestoreOptions& options() const = 0;
-  virtual Pid pid() const = 0;                    // in the restorer's pid namespace
+  virtual Pid pid() const = 0;  // in the restorer's pid namespace
   virtual NsPid ns_pid() const = 0;
-  virtual Tid host_tid(NsPid ns_tid) const = 0;   // the restorer's number of a restored thread (from Phase::threads on)
+  virtual Tid host_tid(
+      NsPid ns_tid) const = 0;  // the restorer's number of a restored thread (from Phase::threads on)
   virtual std::span<const NsPid> threads() const = 0;  // leader first
-  virtual int executable_fd() const = 0;          // see InsideContext
+  virtual int executable_fd() const = 0;               // see InsideContext
   virtual CallBatch& leader() = 0;
-  virtual CallBatch& thread(NsPid ns_tid) = 0;    // from Phase::threads on; also the leader's own
-  virtual void note(std::string text) = 0;        // something the user should know that is no failure
+  virtual CallBatch& thread(NsPid ns_tid) = 0;  // from Phase::threads on; also the leader's own
+  virtual void note(std::string text) = 0;      // something the user should know that is no failure
 };
 
 struct CommitContext {
   const store::SnapshotReader& snapshot;
   const RestoreOptions& options;
   std::function<void(std::string)> note;
-  std::function<bool(std::uint32_t id)> is_replaced = [](std::uint32_t) { return false; };  // see CheckContext
+  std::function<bool(std::uint32_t id)> is_replaced = [](std::uint32_t) {
+    return false;
+  };  // see CheckContext
 };
 
-// --- The kind itself -----------------------------------------------------------------------------------------
+// --- The kind itself
+// -----------------------------------------------------------------------------------------
 
 class ResourceKind {
  public:
@@ -147,7 +159,8 @@ class ResourceKind {
 
   // Queues the calls whose answers collect() needs.
   virtual Status ask(const FrozenProcess&, Questions&) { return ok(); }
-  // Reads its part of the target, changes nothing; what cannot be saved goes into context.blockers and the walk goes on.
+  // Reads its part of the target, changes nothing; what cannot be saved goes into context.blockers and the
+  // walk goes on.
   virtual Status collect(CollectContext& context) = 0;
   // The section's bytes.
   virtual Result<std::string> save() const = 0;
@@ -158,7 +171,8 @@ class ResourceKind {
   virtual Status check(CheckContext&) { return ok(); }
   virtual Status restore_inside(InsideContext&) { return ok(); }
   virtual Status rebuild(RebuildContext&) { return ok(); }
-  // Everything else worked and the program is about to run: side effects that cannot be taken back (cutting files).
+  // Everything else worked and the program is about to run: side effects that cannot be taken back (cutting
+  // files).
   virtual Status commit(CommitContext&) { return ok(); }
 
   // For `crs inspect`; called after load() or collect().
@@ -168,7 +182,8 @@ class ResourceKind {
   // Exactly one kind may claim a description; none: a blocker.
   virtual bool claims(const OpenFile&) const { return false; }
   virtual Status collect_file(CollectContext&, const OpenFile&) { return ok(); }
-  // In Phase::descriptors: a new description equal to the saved one (flags, position). The table gives it its numbers.
+  // In Phase::descriptors: a new description equal to the saved one (flags, position). The table gives it its
+  // numbers.
   virtual Result<OwnedFd> restore_file(InsideContext&, std::uint32_t /*id*/) {
     return Error(Errc::bug, "this kind restores no files");
   }

@@ -2,10 +2,10 @@
 // Restart: who the restored process becomes, and under which number.
 //
 // What this file knows
-//   With CAP_CHECKPOINT_RESTORE (or root) clone3(set_tid) gives every thread its old number in our own pid namespace, if
-//   it is free. Else a child in new pid and mount namespaces (and, without privilege, a new user namespace in which we
-//   are ourselves) becomes init there, mounts a /proc of its own, restores the process with its old numbers, reaps, and
-//   passes the end on.
+//   With CAP_CHECKPOINT_RESTORE (or root) clone3(set_tid) gives every thread its old number in our own pid
+//   namespace, if it is free. Else a child in new pid and mount namespaces (and, without privilege, a new
+//   user namespace in which we are ourselves) becomes init there, mounts a /proc of its own, restores the
+//   process with its old numbers, reaps, and passes the end on.
 //
 // Kernel interfaces: clone3(2), user_namespaces(7), pid_namespaces(7), proc(5).
 #include <fcntl.h>
@@ -49,9 +49,12 @@ std::optional<std::string> taken_number(const ThreadTable& threads) {
     const auto status = proc->status();
     std::string who = "the number " + to_string(id) + " is taken by ";
     const auto tgid = status ? status->number("Tgid").value_or(0) : 0;
-    if (tgid != 0 && tgid != static_cast<std::uint64_t>(id.v)) who += "a thread of process " + std::to_string(tgid);
-    else who += "process " + to_string(id);
-    if (stat) who += " (" + stat->comm + (stat->state == 'Z' ? ", which has ended but was not waited for" : "") + ")";
+    if (tgid != 0 && tgid != static_cast<std::uint64_t>(id.v))
+      who += "a thread of process " + std::to_string(tgid);
+    else
+      who += "process " + to_string(id);
+    if (stat)
+      who += " (" + stat->comm + (stat->state == 'Z' ? ", which has ended but was not waited for" : "") + ")";
     return who;
   }
   return std::nullopt;
@@ -61,11 +64,13 @@ Status check_machine(const store::Manifest& manifest) {
   utsname here{};
   if (uname(&here) != 0) return Error::from_errno(errno, "uname");
   if (manifest.architecture == here.machine) return ok();
-  return Error(Errc::bad_snapshot, "the snapshot was made on " + manifest.architecture + ", this machine is " + here.machine)
+  return Error(Errc::bad_snapshot,
+               "the snapshot was made on " + manifest.architecture + ", this machine is " + here.machine)
       .with_hint("restart it on a machine of its own kind");
 }
 
-// --- The init of a pid namespace -------------------------------------------------------------------------------
+// --- The init of a pid namespace
+// -------------------------------------------------------------------------------
 
 Status enter_user_namespace(uid_t uid, gid_t gid) {
   // Denying setgroups(2) is the price for mapping one's own group without privilege (user_namespaces(7)).
@@ -77,7 +82,8 @@ Status enter_user_namespace(uid_t uid, gid_t gid) {
 void mount_own_proc(std::vector<std::string>& notes) {
   if (mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
       mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr) != 0) {
-    notes.push_back("/proc cannot be mounted anew here: the program sees the numbers of the outer pid namespace in it");
+    notes.push_back(
+        "/proc cannot be mounted anew here: the program sees the numbers of the outer pid namespace in it");
   }
 }
 
@@ -109,8 +115,8 @@ struct InitSetup {
   bool user_namespace = false;
   uid_t uid = 0;
   gid_t gid = 0;
-  int report = -1;  // where the result goes
-  int changes = -1; // where the program's wait statuses go
+  int report = -1;   // where the result goes
+  int changes = -1;  // where the program's wait statuses go
 };
 
 [[noreturn]] void run_init(Restoration& restoration, const InitSetup& setup) {
@@ -142,8 +148,10 @@ Result<Pid> child_of(Pid init, NsPid inner) {
   if (children) {
     std::string word;
     for (const char c : *children + " ") {
-      if (c != ' ') word += c;
-      else if (!word.empty()) candidates.push_back(std::exchange(word, {}));
+      if (c != ' ')
+        word += c;
+      else if (!word.empty())
+        candidates.push_back(std::exchange(word, {}));
     }
   } else {
     CRS_TRY(candidates, list_directory("/proc"));
@@ -156,14 +164,16 @@ Result<Pid> child_of(Pid init, NsPid inner) {
     const auto status = proc->status();
     if (!status || status->number("PPid") != static_cast<std::uint64_t>(init.v)) continue;
     const auto ids = status->numbers("NSpid");
-    if (!ids.empty() && ids.back() == static_cast<std::uint64_t>(inner.v)) return Pid(static_cast<pid_t>(*pid));
+    if (!ids.empty() && ids.back() == static_cast<std::uint64_t>(inner.v))
+      return Pid(static_cast<pid_t>(*pid));
   }
   return Error(Errc::target_gone, "the restored process ended at once");
 }
 
 Result<RestartedProcess> restart_in_namespace(Restoration& restoration) {
   if (restoration.threads().ids().front().v == 1) {
-    return Error(Errc::refused, "the process was number 1 of its pid namespace, which cannot be restored yet");
+    return Error(Errc::refused,
+                 "the process was number 1 of its pid namespace, which cannot be restored yet");
   }
   CRS_TRY(const bool privileged, may_choose_numbers());
   int report_ends[2], changes_ends[2];
@@ -180,8 +190,10 @@ Result<RestartedProcess> restart_in_namespace(Restoration& restoration) {
   if (init < 0) {
     const int error_number = errno;
     return Error::from_errno(error_number, "create a pid namespace")
-        .with_hint("user namespaces may be forbidden here (sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone); "
-                   "restart as root");
+        .with_hint(
+            "user namespaces may be forbidden here (sysctl user.max_user_namespaces, "
+            "kernel.unprivileged_userns_clone); "
+            "restart as root");
   }
   if (init == 0) {
     report_in.reset();
@@ -207,7 +219,8 @@ Result<RestartedProcess> restart_in_namespace(Restoration& restoration) {
   process.changes = std::move(changes_in);
   process.notes = std::move(report->notes);
   auto pid = child_of(process.child, process.ns_pid);
-  // It may have run to its end in the meantime: then only its status is left, and the init's number stands for it.
+  // It may have run to its end in the meantime: then only its status is left, and the init's number stands
+  // for it.
   process.pid = pid ? *pid : process.child;
   return process;
 }
@@ -227,10 +240,13 @@ Result<RestartedProcess> restart_as(PidMode mode, Restoration& restoration) {
   if (mode == PidMode::same) {
     if (!may) {
       return Error(Errc::permission, "may not choose the number of a process")
-          .with_hint("that takes root or CAP_CHECKPOINT_RESTORE; without --pid same, the program gets a pid namespace of "
-                     "its own, in which it keeps its number");
+          .with_hint(
+              "that takes root or CAP_CHECKPOINT_RESTORE; without --pid same, the program gets a pid "
+              "namespace of "
+              "its own, in which it keeps its number");
     }
-    if (taken) return Error(Errc::busy, *taken).with_hint("end that process, or restart with --pid namespace");
+    if (taken)
+      return Error(Errc::busy, *taken).with_hint("end that process, or restart with --pid namespace");
     return restart_here(restoration);
   }
   if (!may) return restart_in_namespace(restoration);
@@ -241,7 +257,8 @@ Result<RestartedProcess> restart_as(PidMode mode, Restoration& restoration) {
     reason = process.error().message();  // taken in the meantime
   }
   CRS_TRY(auto process, restart_in_namespace(restoration));
-  process.notes.push_back(reason + "; the program runs in a pid namespace of its own, where it keeps its number");
+  process.notes.push_back(reason +
+                          "; the program runs in a pid namespace of its own, where it keeps its number");
   return process;
 }
 

@@ -84,15 +84,17 @@ Result<Pid> clone_with_number(NsPid number) {
 }
 
 Status stop_ourselves() {
-  if (syscall(SYS_tgkill, getpid(), syscall(SYS_gettid), SIGSTOP) != 0) return Error::from_errno(errno, "stop");
+  if (syscall(SYS_tgkill, getpid(), syscall(SYS_gettid), SIGSTOP) != 0)
+    return Error::from_errno(errno, "stop");
   return ok();
 }
 
-// The C library registered both for us; the kernel would look at memory that is gone. (The restartable sequence is the
-// rebuilder's business.)
+// The C library registered both for us; the kernel would look at memory that is gone. (The restartable
+// sequence is the rebuilder's business.)
 Status unregister_from_kernel() {
   constexpr std::size_t list_head_size = 24;
-  if (syscall(SYS_set_robust_list, nullptr, list_head_size) != 0) return Error::from_errno(errno, "set_robust_list");
+  if (syscall(SYS_set_robust_list, nullptr, list_head_size) != 0)
+    return Error::from_errno(errno, "set_robust_list");
   syscall(SYS_set_tid_address, nullptr);
   return ok();
 }
@@ -123,7 +125,9 @@ Status Restoration::load() {
 }
 
 Status Restoration::check(Blockers& blockers) {
-  const auto is_replaced = [this](std::uint32_t id) { return descriptors_.is_replaced(id, options_.restore); };
+  const auto is_replaced = [this](std::uint32_t id) {
+    return descriptors_.is_replaced(id, options_.restore);
+  };
   CheckContext context{snapshot_, options_.restore, blockers, is_replaced};
   CRS_CHECK(threads_.check(context));
   CRS_CHECK(memory_.check(context));
@@ -150,13 +154,15 @@ Status Restoration::fill_inside(int channel) {
   } else if (threads_.leads_group()) {
     if (setpgid(0, 0) != 0) return Error::from_errno(errno, "setpgid");
   }
-  InsideContext context{snapshot_, options_.restore, threads_.ids().front(), {-1, -1, -1}, executable_number_};
+  InsideContext context{
+      snapshot_, options_.restore, threads_.ids().front(), {-1, -1, -1}, executable_number_};
   for (int fd = 0; fd < 3; ++fd) {
     if (fcntl(fd, F_GETFD) >= 0) context.own_stdio[static_cast<std::size_t>(fd)] = fd;
   }
   const auto restore = [&](Phase phase) -> Status {
     for (const ActiveKind& each : kinds_) {
-      if (each.info->phase == phase) CRS_CHECK(each.kind->restore_inside(context).context(each.info->section));
+      if (each.info->phase == phase)
+        CRS_CHECK(each.kind->restore_inside(context).context(each.info->section));
     }
     return ok();
   };
@@ -168,7 +174,8 @@ Status Restoration::fill_inside(int channel) {
         .with_hint("the limit of open files (ulimit -n) is too low for this program");
   }
   CRS_CHECK(descriptors_.create(context, kinds_).context("descriptors"));
-  for (const Phase phase : {Phase::descriptors, Phase::memory, Phase::threads, Phase::signals, Phase::timers, Phase::last}) {
+  for (const Phase phase :
+       {Phase::descriptors, Phase::memory, Phase::threads, Phase::signals, Phase::timers, Phase::last}) {
     CRS_CHECK(restore(phase));
   }
   const int keep[] = {channel_number_, executable_number_};
@@ -212,8 +219,9 @@ Status Restoration::finish_outside(Rebuilder& rebuilder) {
       rebuilder.leader().try_call(SYS_close, channel_number_);
     }
     if (phase == Phase::last) {
-      CommitContext commit{snapshot_, options_.restore, [&](std::string text) { rebuilder.note(std::move(text)); },
-                           [this](std::uint32_t id) { return descriptors_.is_replaced(id, options_.restore); }};
+      CommitContext commit{
+          snapshot_, options_.restore, [&](std::string text) { rebuilder.note(std::move(text)); },
+          [this](std::uint32_t id) { return descriptors_.is_replaced(id, options_.restore); }};
       CRS_CHECK(options_.deadline.check("the process was being rebuilt"));
       for (const ActiveKind& each : kinds_) CRS_CHECK(each.kind->commit(commit).context(each.info->section));
     }
@@ -229,7 +237,8 @@ Status Restoration::finish_outside(Rebuilder& rebuilder) {
 
 Result<Pid> Restoration::create(std::vector<std::string>& notes) {
   int ends[2];
-  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) return Error::from_errno(errno, "socketpair");
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0)
+    return Error::from_errno(errno, "socketpair");
   OwnedFd ours(ends[0]);
   OwnedFd theirs(ends[1]);
   CRS_TRY(const int unused, first_unused_descriptor());
@@ -251,8 +260,13 @@ Result<Pid> Restoration::create(std::vector<std::string>& notes) {
     return Error::from_errno(errno, "seize the new process");
   }
   if (write(ours.get(), "g", 1) != 1) return Error::from_errno(errno, "start the new process");
-  Rebuilder::Setup setup{options_.restore, pid, number, space_.landing(), AddressSpace::landing_size,
-                         executable_number_, options_.deadline,
+  Rebuilder::Setup setup{options_.restore,
+                         pid,
+                         number,
+                         space_.landing(),
+                         AddressSpace::landing_size,
+                         executable_number_,
+                         options_.deadline,
                          [&](std::string text) { notes.push_back(std::move(text)); }};
   Rebuilder rebuilder(std::move(setup));
   auto status = rebuilder.begin();

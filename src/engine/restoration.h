@@ -2,8 +2,8 @@
 // Restoration: everything of one snapshot, loaded, checked, and brought back into one new process.
 //
 // What this file knows
-//   The order: load and check before anything exists; then a forked copy that fills itself (inside), finished from
-//   outside by batches, phase by phase; then the side effects that cannot be taken back; then it runs.
+//   The order: load and check before anything exists; then a forked copy that fills itself (inside), finished
+//   from outside by batches, phase by phase; then the side effects that cannot be taken back; then it runs.
 //   Whoever calls create() becomes the parent and the tracer of the new process, in its own pid namespace.
 #pragma once
 
@@ -21,12 +21,13 @@ namespace crs {
 
 class Restoration {
  public:
-  Restoration(std::span<const KindInfo* const> table, const store::SnapshotReader& snapshot, const RestartOptions& options)
+  Restoration(std::span<const KindInfo* const> table, const store::SnapshotReader& snapshot,
+              const RestartOptions& options)
       : kinds_(make_kinds(table)), snapshot_(snapshot), options_(options), space_(memory_) {}
   Restoration(const Restoration&) = delete;
   Restoration& operator=(const Restoration&) = delete;
 
-  Status load();                   // every section; errors: bad_snapshot
+  Status load();  // every section; errors: bad_snapshot
   Status check(Blockers& blockers);
   const ThreadTable& threads() const { return threads_; }
   nlohmann::json describe() const;

@@ -15,9 +15,9 @@ constexpr std::uint64_t uc_sigcontext_ss = 2;
 constexpr std::uint64_t uc_strict_restore_ss = 4;
 constexpr std::size_t software_area = 464;  // struct _fpx_sw_bytes in the legacy area; ptrace puts xcr0 there
 
-// rt_sigreturn also sets the alternate stack from the frame. We do not know it yet, and a frame with SS_DISABLE
-// would take it from the thread. A mode that does not exist is refused, and the kernel ignores that refusal
-// (restore_altstack() in kernel/signal.c): the alternate stack stays.
+// rt_sigreturn also sets the alternate stack from the frame. We do not know it yet, and a frame with
+// SS_DISABLE would take it from the thread. A mode that does not exist is refused, and the kernel ignores
+// that refusal (restore_altstack() in kernel/signal.c): the alternate stack stays.
 constexpr int no_such_stack_mode = 0x10;
 
 struct SoftwareBytes {
@@ -43,7 +43,9 @@ static_assert(sizeof(Frame) == 8 + 40 + 256 + 8);
 
 }  // namespace
 
-std::uint64_t signal_frame_space(std::size_t xstate_bytes) { return (xstate_bytes + sizeof(Frame) + 256) & ~63ull; }
+std::uint64_t signal_frame_space(std::size_t xstate_bytes) {
+  return (xstate_bytes + sizeof(Frame) + 256) & ~63ull;
+}
 
 SignalFrame make_signal_frame(RemoteAddr top, RemoteAddr return_address, const user_regs_struct& registers,
                               std::uint64_t signal_mask, std::span<const std::byte> xstate) {
@@ -55,8 +57,24 @@ SignalFrame make_signal_frame(RemoteAddr top, RemoteAddr return_address, const u
   frame.flags = uc_fp_xstate | uc_sigcontext_ss | uc_strict_restore_ss;
   frame.stack.ss_flags = no_such_stack_mode;
   const user_regs_struct& r = registers;
-  const std::uint64_t in_order[] = {r.r8,  r.r9,  r.r10, r.r11, r.r12, r.r13, r.r14, r.r15,    r.rdi,
-                                    r.rsi, r.rbp, r.rbx, r.rdx, r.rax, r.rcx, r.rsp, r.rip,    r.eflags,
+  const std::uint64_t in_order[] = {r.r8,
+                                    r.r9,
+                                    r.r10,
+                                    r.r11,
+                                    r.r12,
+                                    r.r13,
+                                    r.r14,
+                                    r.r15,
+                                    r.rdi,
+                                    r.rsi,
+                                    r.rbp,
+                                    r.rbx,
+                                    r.rdx,
+                                    r.rax,
+                                    r.rcx,
+                                    r.rsp,
+                                    r.rip,
+                                    r.eflags,
                                     r.cs | (r.ss << 48)};
   std::memcpy(frame.registers, in_order, sizeof in_order);
   frame.vector_state = vector_at;

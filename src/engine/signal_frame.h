@@ -2,10 +2,11 @@
 // Signal frames: what rt_sigreturn(2) takes a thread's whole state from.
 //
 // What this file knows
-//   On x86_64 the frame is a return address, a ucontext and, elsewhere, the vector state: 64-byte aligned, with
-//   FP_XSTATE_MAGIC1 and its sizes in the reserved bytes of the legacy area and FP_XSTATE_MAGIC2 behind it. A null
-//   fpstate pointer would reset the vector registers. rt_sigreturn takes the frame from rsp - 8, so a function that
-//   is entered with rsp at the frame and returns lands on the return address with rsp right for it.
+//   On x86_64 the frame is a return address, a ucontext and, elsewhere, the vector state: 64-byte aligned,
+//   with FP_XSTATE_MAGIC1 and its sizes in the reserved bytes of the legacy area and FP_XSTATE_MAGIC2 behind
+//   it. A null fpstate pointer would reset the vector registers. rt_sigreturn takes the frame from rsp - 8,
+//   so a function that is entered with rsp at the frame and returns lands on the return address with rsp
+//   right for it.
 //
 // Kernel interfaces: arch/x86/include/uapi/asm/sigcontext.h, arch/x86/kernel/signal_64.c.
 #pragma once
@@ -21,7 +22,7 @@
 namespace crs {
 
 struct SignalFrame {
-  Bytes bytes;       // to be written at `at`
+  Bytes bytes;  // to be written at `at`
   RemoteAddr at;
   RemoteAddr stack;  // the rsp with which the frame is found: 8 bytes of return address, then the ucontext
 };

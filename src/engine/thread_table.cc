@@ -28,20 +28,26 @@ struct RseqConfiguration {
   std::uint32_t padding;
 };
 constexpr std::uint64_t user_space_end = 0x7ffffffff000;
-constexpr std::size_t xcr0_offset = 464;    // ptrace puts the features that the kernel uses there
+constexpr std::size_t xcr0_offset = 464;  // ptrace puts the features that the kernel uses there
 constexpr std::size_t xstate_bv_offset = 512;
 constexpr std::size_t smallest_xstate = 576;
 constexpr std::size_t largest_xstate = 64 * 1024;
 constexpr std::uint64_t code_segment = 0x33;
-constexpr std::uint64_t changeable_flags = 0x244dd5;  // what rt_sigreturn lets a program set (FIX_EFLAGS), and ID
+constexpr std::uint64_t changeable_flags =
+    0x244dd5;  // what rt_sigreturn lets a program set (FIX_EFLAGS), and ID
 
 struct Feature {
   int bit;
   std::string_view name;
 };
-constexpr Feature features[] = {{2, "AVX"},          {5, "AVX-512 (mask registers)"}, {6, "AVX-512 (upper halves)"},
-                                {7, "AVX-512"},      {9, "protection keys (PKU)"},    {17, "AMX (tile configuration)"},
-                                {18, "AMX (tiles)"}, {19, "APX"}};
+constexpr Feature features[] = {{2, "AVX"},
+                                {5, "AVX-512 (mask registers)"},
+                                {6, "AVX-512 (upper halves)"},
+                                {7, "AVX-512"},
+                                {9, "protection keys (PKU)"},
+                                {17, "AMX (tile configuration)"},
+                                {18, "AMX (tiles)"},
+                                {19, "APX"}};
 
 std::uint64_t word_at(std::string_view bytes, std::size_t offset) {
   std::uint64_t word = 0;
@@ -85,7 +91,8 @@ Status ThreadTable::collect(CollectContext& context) {
     const CallBatch& answers = context.answers.thread(thread.ns_tid);
     saved.set_clear_child_tid(answers.value<std::uint64_t>(questions_[i].tid_address));
     auto alternate = answers.value<stack_t>(questions_[i].alternate_stack);
-    // SS_ONSTACK says that it was in use, which sigaltstack(2) does not take back; being in use follows from rsp.
+    // SS_ONSTACK says that it was in use, which sigaltstack(2) does not take back; being in use follows from
+    // rsp.
     alternate.ss_flags &= ~SS_ONSTACK;
     saved.set_alternate_stack(&alternate, sizeof alternate);
 
@@ -103,7 +110,8 @@ Status ThreadTable::collect(CollectContext& context) {
       saved.set_rseq_size(rseq.size);
       saved.set_rseq_signature(rseq.signature);
     } else if (errno == EIO) {
-      return Error(Errc::unsupported, "this kernel does not tell rseq registrations (Linux 5.13 or newer does)");
+      return Error(Errc::unsupported,
+                   "this kernel does not tell rseq registrations (Linux 5.13 or newer does)");
     } else {
       return Error::from_errno(errno, "read the rseq registration of " + to_string(thread.tid));
     }
@@ -124,12 +132,14 @@ Status ThreadTable::load(std::string_view bytes) {
     const auto bad = [&](std::string_view what) {
       return Error(Errc::bad_snapshot, "thread " + std::to_string(thread.id()) + ": " + std::string(what));
     };
-    if (thread.id() <= 0 || thread.id() > (1 << 22) || !seen.insert(thread.id()).second) return bad("impossible id");
+    if (thread.id() <= 0 || thread.id() > (1 << 22) || !seen.insert(thread.id()).second)
+      return bad("impossible id");
     if (thread.registers().size() != sizeof(user_regs_struct)) return bad("registers of the wrong size");
     user_regs_struct registers{};
     std::memcpy(&registers, thread.registers().data(), sizeof registers);
     if (registers.cs != code_segment) return bad("it is not 64-bit code");
-    if (registers.fs_base >= user_space_end || registers.gs_base >= user_space_end) return bad("impossible segment base");
+    if (registers.fs_base >= user_space_end || registers.gs_base >= user_space_end)
+      return bad("impossible segment base");
     if (thread.xstate().size() < smallest_xstate || thread.xstate().size() > largest_xstate) {
       return bad("vector registers of the wrong size");
     }
@@ -144,7 +154,8 @@ Status ThreadTable::check(CheckContext& context) const {
   const std::uint64_t here = own_features();
   std::uint64_t missing = 0;
   for (const auto& thread : table_.threads()) {
-    // A program may have looked at the CPU at its start: what its kernel offered counts, not only what is in use now.
+    // A program may have looked at the CPU at its start: what its kernel offered counts, not only what is in
+    // use now.
     missing |= word_at(thread.xstate(), xcr0_offset) & ~here;
     missing |= word_at(thread.xstate(), xstate_bv_offset) & ~here;
   }
@@ -153,8 +164,9 @@ Status ThreadTable::check(CheckContext& context) const {
   for (const Feature& feature : features) {
     if ((missing >> feature.bit & 1) != 0) names += (names.empty() ? "" : ", ") + std::string(feature.name);
   }
-  context.blockers.add("CPU", "the program was started on a CPU with features that this one lacks: " +
-                                  (names.empty() ? "unknown ones" : names),
+  context.blockers.add("CPU",
+                       "the program was started on a CPU with features that this one lacks: " +
+                           (names.empty() ? "unknown ones" : names),
                        "restart it on a machine that has them, or with --ignore-cpu if it does not use them");
   return ok();
 }
@@ -164,12 +176,14 @@ void ThreadTable::rebuild(RebuildContext& context) const {
     CallBatch& batch = context.thread(NsPid(thread.id()));
     batch.try_call(SYS_set_tid_address, RemoteAddr(thread.clear_child_tid()));
     if (thread.robust_list() != 0) {
-      batch.call("set_robust_list", SYS_set_robust_list, RemoteAddr(thread.robust_list()), thread.robust_list_size());
+      batch.call("set_robust_list", SYS_set_robust_list, RemoteAddr(thread.robust_list()),
+                 thread.robust_list_size());
     }
     const auto stack = batch.in(as_bytes(thread.alternate_stack()));
     batch.call("sigaltstack", SYS_sigaltstack, stack, nullptr);
     if (thread.rseq_address() != 0) {
-      batch.call("rseq", SYS_rseq, RemoteAddr(thread.rseq_address()), thread.rseq_size(), 0, thread.rseq_signature());
+      batch.call("rseq", SYS_rseq, RemoteAddr(thread.rseq_address()), thread.rseq_size(), 0,
+                 thread.rseq_signature());
     }
     const auto name = batch.in_string(thread.name());
     batch.call("prctl(PR_SET_NAME)", SYS_prctl, PR_SET_NAME, name, 0, 0, 0);
@@ -178,7 +192,9 @@ void ThreadTable::rebuild(RebuildContext& context) const {
 
 Status ThreadTable::set_state(std::size_t index, Tid tid) const {
   const auto& thread = table_.threads(static_cast<int>(index));
-  const auto failed = [&](const char* what) { return Error::from_errno(errno, std::string(what) + " of " + to_string(tid)); };
+  const auto failed = [&](const char* what) {
+    return Error::from_errno(errno, std::string(what) + " of " + to_string(tid));
+  };
   std::string xstate = thread.xstate();
   iovec area{xstate.data(), xstate.size()};
   if (ptrace(PTRACE_SETREGSET, tid.v, NT_X86_XSTATE, &area) != 0) return failed("set the vector registers");

@@ -3,9 +3,9 @@
 //
 // What this file knows
 //   PTRACE_GETREGS, NT_X86_XSTATE and PTRACE_GETSIGMASK were read by the freeze. The robust list and the rseq
-//   registration can be asked from outside, the address of clear_child_tid (PR_GET_TID_ADDRESS) and the alternate stack
-//   only from inside.
-//   An interrupted system call is saved as one to be made again (interrupted_calls.h).
+//   registration can be asked from outside, the address of clear_child_tid (PR_GET_TID_ADDRESS) and the
+//   alternate stack only from inside. An interrupted system call is saved as one to be made again
+//   (interrupted_calls.h).
 // What it leaves to others
 //   Creating threads (rebuilder.h); scheduling, credentials, pending signals of threads (the kinds).
 //

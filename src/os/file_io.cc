@@ -98,7 +98,9 @@ Status write_small_file(const std::string& path, std::string_view text) {
   return write_all(fd.get(), text, path);
 }
 
-Result<std::string> read_link(const std::string& path) { return read_link_at(AT_FDCWD, path); }
+Result<std::string> read_link(const std::string& path) {
+  return read_link_at(AT_FDCWD, path);
+}
 
 Result<std::string> read_link_at(int directory, const std::string& name) {
   std::string target(256, '\0');

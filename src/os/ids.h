@@ -57,15 +57,27 @@ struct RemoteFd {
   auto operator<=>(const RemoteFd&) const = default;
 };
 
-inline std::string to_string(Pid pid) { return "pid " + std::to_string(pid.v); }
-inline std::string to_string(Tid tid) { return "thread " + std::to_string(tid.v); }
-inline std::string to_string(NsPid pid) { return std::to_string(pid.v); }
-inline std::string to_string(RemoteFd fd) { return "fd " + std::to_string(fd.v); }
+inline std::string to_string(Pid pid) {
+  return "pid " + std::to_string(pid.v);
+}
+inline std::string to_string(Tid tid) {
+  return "thread " + std::to_string(tid.v);
+}
+inline std::string to_string(NsPid pid) {
+  return std::to_string(pid.v);
+}
+inline std::string to_string(RemoteFd fd) {
+  return "fd " + std::to_string(fd.v);
+}
 std::string to_string(RemoteAddr address);  // "0x7f..."
 
 inline constexpr std::uint64_t page_size = 4096;  // bytes; x86_64 has no other base page
 
-constexpr std::uint64_t page_down(std::uint64_t value) { return value & ~(page_size - 1); }
-constexpr std::uint64_t page_up(std::uint64_t value) { return page_down(value + page_size - 1); }
+constexpr std::uint64_t page_down(std::uint64_t value) {
+  return value & ~(page_size - 1);
+}
+constexpr std::uint64_t page_up(std::uint64_t value) {
+  return page_down(value + page_size - 1);
+}
 
 }  // namespace crs

@@ -172,7 +172,8 @@ ProcFields ProcFields::parse(std::string_view text) {
   (void)for_each_line(text, [&](std::string_view line) -> Status {
     const std::size_t colon = line.find(':');
     if (colon != std::string_view::npos) {
-      fields.fields_.emplace(std::string(line.substr(0, colon)), std::string(trim_front(line.substr(colon + 1))));
+      fields.fields_.emplace(std::string(line.substr(0, colon)),
+                             std::string(trim_front(line.substr(colon + 1))));
     }
     return ok();
   });

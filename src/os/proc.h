@@ -1,10 +1,10 @@
 // ProcDir: one process (or thread) as /proc tells of it.
 //
 // What this file knows
-//   /proc/PID is opened once, so that all reads are of the same process even if its number is taken by another
-//   meanwhile; reads of a process that is gone fail with ESRCH, which becomes Errc::target_gone.
-//   A comm may hold blanks and parentheses: fields of stat count from the *last* ')'.
-//   Names of mappings may hold anything but newline, which the kernel prints as \012.
+//   /proc/PID is opened once, so that all reads are of the same process even if its number is taken by
+//   another meanwhile; reads of a process that is gone fail with ESRCH, which becomes Errc::target_gone. A
+//   comm may hold blanks and parentheses: fields of stat count from the *last* ')'. Names of mappings may
+//   hold anything but newline, which the kernel prints as \012.
 // Kernel interfaces: proc(5).
 #pragma once
 
@@ -51,7 +51,8 @@ struct ProcStat {
 class ProcFields {
  public:
   static ProcFields parse(std::string_view text);
-  std::optional<std::string_view> find(std::string_view key) const;  // value without leading blanks; first one
+  std::optional<std::string_view> find(
+      std::string_view key) const;  // value without leading blanks; first one
   std::optional<std::uint64_t> number(std::string_view key, int base = 10) const;
   std::optional<std::int64_t> signed_number(std::string_view key) const;
   std::vector<std::uint64_t> numbers(std::string_view key, int base = 10) const;  // "Uid:" and the like
@@ -72,8 +73,8 @@ class ProcDir {
   Result<std::string> read_link(const std::string& name) const;
   Result<OwnedFd> open_entry(const std::string& name, int flags) const;
 
-  Result<std::vector<Tid>> tasks() const;      // ascending
-  Result<std::vector<RemoteFd>> fds() const;   // ascending
+  Result<std::vector<Tid>> tasks() const;     // ascending
+  Result<std::vector<RemoteFd>> fds() const;  // ascending
   Result<std::vector<Vma>> maps() const;
   Result<ProcStat> stat() const;
   Result<ProcFields> status() const;

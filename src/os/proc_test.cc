@@ -17,7 +17,8 @@ TEST(ProcStat, CommMayHoldBlanksAndParentheses) {
 }
 
 TEST(Maps, ReadsEveryField) {
-  const auto vmas = parse_maps("7f0000000000-7f0000002000 rw-s 00001000 fe:01 77                 /tmp/a b\\012c (deleted)\n");
+  const auto vmas = parse_maps(
+      "7f0000000000-7f0000002000 rw-s 00001000 fe:01 77                 /tmp/a b\\012c (deleted)\n");
   ASSERT_TRUE(vmas.has_value());
   ASSERT_EQ(vmas->size(), 1u);
   const Vma& vma = vmas->front();
@@ -29,7 +30,9 @@ TEST(Maps, ReadsEveryField) {
   EXPECT_EQ(vma.name, "/tmp/a b\nc (deleted)");
 }
 
-TEST(Maps, RefusesNonsense) { EXPECT_FALSE(parse_maps("hello\n").has_value()); }
+TEST(Maps, RefusesNonsense) {
+  EXPECT_FALSE(parse_maps("hello\n").has_value());
+}
 
 TEST(ProcDir, ReadsOurselves) {
   const auto self = ProcDir::open(Pid(getpid()));

@@ -98,7 +98,7 @@ template <class T>
 class [[nodiscard]] Result {
  public:
   using value_type = T;
-  Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}       // NOLINT: implicit by design
+  Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}      // NOLINT: implicit by design
   Result(Error error) : state_(std::in_place_index<1>, std::move(error)) {}  // NOLINT: implicit by design
 
   bool has_value() const { return state_.index() == 0; }
@@ -174,21 +174,24 @@ class [[nodiscard]] Result<void> {
 
 using Status = Result<void>;
 
-inline Status ok() { return {}; }
+inline Status ok() {
+  return {};
+}
 
 #define CRS_CONCAT_INNER(a, b) a##b
 #define CRS_CONCAT(a, b) CRS_CONCAT_INNER(a, b)
 
 // CRS_TRY(auto thread, AttachedThread::seize(tid)): declares the value, or returns the error.
-#define CRS_TRY(declaration, ...) CRS_TRY_INNER(CRS_CONCAT(crs_result_, __COUNTER__), declaration, __VA_ARGS__)
-#define CRS_TRY_INNER(result, declaration, ...)      \
-  auto result = (__VA_ARGS__);                       \
-  if (!result) return std::move(result).error();     \
+#define CRS_TRY(declaration, ...) \
+  CRS_TRY_INNER(CRS_CONCAT(crs_result_, __COUNTER__), declaration, __VA_ARGS__)
+#define CRS_TRY_INNER(result, declaration, ...)  \
+  auto result = (__VA_ARGS__);                   \
+  if (!result) return std::move(result).error(); \
   declaration = std::move(result).value()
 
 // CRS_CHECK(call()): returns the error, if any.
-#define CRS_CHECK(...)                                                            \
-  do {                                                                            \
+#define CRS_CHECK(...)                                                                      \
+  do {                                                                                      \
     if (auto crs_status = (__VA_ARGS__); !crs_status) return std::move(crs_status).error(); \
   } while (false)
 

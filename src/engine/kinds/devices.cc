@@ -12,7 +12,8 @@ namespace {
 class DevicesKind : public PathFilesKind {
  public:
   bool claims(const OpenFile& file) const override {
-    if (!S_ISCHR(file.status.st_mode) || (file.flags & O_PATH) != 0 || major(file.status.st_rdev) != 1) return false;
+    if (!S_ISCHR(file.status.st_mode) || (file.flags & O_PATH) != 0 || major(file.status.st_rdev) != 1)
+      return false;
     const unsigned which = minor(file.status.st_rdev);
     return which == 3 || which == 5 || which == 7 || which == 8 || which == 9;
   }

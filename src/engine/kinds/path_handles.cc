@@ -13,7 +13,8 @@ namespace {
 class PathHandlesKind : public PathFilesKind {
  public:
   bool claims(const OpenFile& file) const override {
-    return (file.flags & O_PATH) != 0 && !file.path.empty() && file.path[0] == '/' && !file.path.starts_with("/proc/");
+    return (file.flags & O_PATH) != 0 && !file.path.empty() && file.path[0] == '/' &&
+           !file.path.starts_with("/proc/");
   }
 
  protected:

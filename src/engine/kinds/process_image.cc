@@ -2,11 +2,11 @@
 // Process image: the executable and where its parts are, as the kernel remembers them from execve(2).
 //
 // What this file knows
-//   Fields 26-28 and 45-51 of /proc/PID/stat, /proc/PID/auxv, and the break, which only brk(2) inside tells. They are
-//   what ps, /proc/PID/{exe,cmdline,environ,auxv} and debuggers see, and brk(2) goes on from them.
-//   PR_SET_MM_MAP sets all in one call. It wants the ranges to be mapped already (Phase::memory is before), and changes
-//   the executable only when no mapping of the previous one is left. The executable needs CAP_CHECKPOINT_RESTORE, which
-//   a process in a user namespace of its own has there (since Linux 5.9).
+//   Fields 26-28 and 45-51 of /proc/PID/stat, /proc/PID/auxv, and the break, which only brk(2) inside tells.
+//   They are what ps, /proc/PID/{exe,cmdline,environ,auxv} and debuggers see, and brk(2) goes on from them.
+//   PR_SET_MM_MAP sets all in one call. It wants the ranges to be mapped already (Phase::memory is before),
+//   and changes the executable only when no mapping of the previous one is left. The executable needs
+//   CAP_CHECKPOINT_RESTORE, which a process in a user namespace of its own has there (since Linux 5.9).
 //
 // Kernel interfaces: prctl(2) PR_SET_MM_MAP, proc(5) stat, auxv, exe, brk(2).
 #include <fcntl.h>
@@ -40,8 +40,8 @@ class ProcessImageKind : public ResourceKind {
     struct stat running {};
     struct stat on_disk {};
     if (fstatat(target.proc().fd(), "exe", &running, 0) != 0) return Error::from_errno(errno, "stat exe");
-    if (executable.ends_with(deleted) || stat(executable.c_str(), &on_disk) != 0 || on_disk.st_ino != running.st_ino ||
-        on_disk.st_dev != running.st_dev) {
+    if (executable.ends_with(deleted) || stat(executable.c_str(), &on_disk) != 0 ||
+        on_disk.st_ino != running.st_ino || on_disk.st_dev != running.st_dev) {
       context.blockers.add("executable " + executable, "it was deleted or replaced while it runs",
                            "put the file that was started back under its name");
     }
@@ -87,12 +87,13 @@ class ProcessImageKind : public ResourceKind {
       return ok();
     }
     const std::int64_t mtime = now.st_mtim.tv_sec * 1'000'000'000 + now.st_mtim.tv_nsec;
-    const bool changed =
-        static_cast<std::uint64_t>(now.st_size) != image_.executable_size() || mtime != image_.executable_mtime_ns();
+    const bool changed = static_cast<std::uint64_t>(now.st_size) != image_.executable_size() ||
+                         mtime != image_.executable_mtime_ns();
     if (changed && !context.options.allow_changed_files) {
-      context.blockers.add(object, "it was changed or replaced since the checkpoint",
-                           "put the file back as it was, or restart with --allow-changed-files if you know that it is "
-                           "equal where it matters");
+      context.blockers.add(
+          object, "it was changed or replaced since the checkpoint",
+          "put the file back as it was, or restart with --allow-changed-files if you know that it is "
+          "equal where it matters");
     }
     return ok();
   }
@@ -123,7 +124,8 @@ class ProcessImageKind : public ResourceKind {
     const auto auxv = batch.in(as_bytes(image_.auxv()));
     const auto argument = batch.in_value(map);
     batch.point(argument, offsetof(prctl_mm_map, auxv), auxv);
-    batch.call("set the program's layout (PR_SET_MM_MAP)", SYS_prctl, PR_SET_MM, PR_SET_MM_MAP, argument, sizeof map, 0);
+    batch.call("set the program's layout (PR_SET_MM_MAP)", SYS_prctl, PR_SET_MM, PR_SET_MM_MAP, argument,
+               sizeof map, 0);
     return ok();
   }
 

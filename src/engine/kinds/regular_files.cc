@@ -2,12 +2,12 @@
 // Regular files: open files with a path, and small ones that were deleted while open.
 //
 // What this file knows
-//   A restart opens the same path again. A file that the process writes and that has grown since is cut back to its saved
-//   length, so that appended output equals that of an uninterrupted run; what is cut is kept beside the snapshot. A file
-//   that it only reads must be what it was. All files are cut at the end of the restart, when nothing else can fail.
-//   O_CREAT, O_EXCL and O_TRUNC act at open(2) only and are never used again.
-//   A deleted file is saved whole, up to a limit, and made again without a name in its old directory (O_TMPFILE) or,
-//   where that cannot be, in memory.
+//   A restart opens the same path again. A file that the process writes and that has grown since is cut back
+//   to its saved length, so that appended output equals that of an uninterrupted run; what is cut is kept
+//   beside the snapshot. A file that it only reads must be what it was. All files are cut at the end of the
+//   restart, when nothing else can fail. O_CREAT, O_EXCL and O_TRUNC act at open(2) only and are never used
+//   again. A deleted file is saved whole, up to a limit, and made again without a name in its old directory
+//   (O_TMPFILE) or, where that cannot be, in memory.
 // What it leaves to others
 //   Which descriptors share a description (descriptor_table.cc).
 //
@@ -34,18 +34,27 @@ constexpr std::uint64_t largest_deleted = 16u << 20;  // bytes
 constexpr long proc_magic = 0x9fa0;
 constexpr long sysfs_magic = 0x62656572;
 constexpr std::uint32_t acting_at_open = O_CREAT | O_EXCL | O_TRUNC | O_NOCTTY;
-constexpr std::uint32_t kept_flags = O_ACCMODE | O_APPEND | O_NONBLOCK | O_DSYNC | O_SYNC | O_DIRECT | O_NOATIME | O_LARGEFILE | O_NOFOLLOW;
+constexpr std::uint32_t kept_flags =
+    O_ACCMODE | O_APPEND | O_NONBLOCK | O_DSYNC | O_SYNC | O_DIRECT | O_NOATIME | O_LARGEFILE | O_NOFOLLOW;
 
-bool writes(const state::RegularFile& file) { return (file.flags() & O_ACCMODE) != O_RDONLY; }
+bool writes(const state::RegularFile& file) {
+  return (file.flags() & O_ACCMODE) != O_RDONLY;
+}
 
-std::int64_t nanoseconds(const timespec& time) { return time.tv_sec * 1'000'000'000 + time.tv_nsec; }
+std::int64_t nanoseconds(const timespec& time) {
+  return time.tv_sec * 1'000'000'000 + time.tv_nsec;
+}
 
-std::string fd_names(const OpenFile& file) { return "fd " + std::to_string(file.fds.front().v) + " (" + file.path + ")"; }
+std::string fd_names(const OpenFile& file) {
+  return "fd " + std::to_string(file.fds.front().v) + " (" + file.path + ")";
+}
 
 class RegularFilesKind : public ResourceKind {
  public:
   bool claims(const OpenFile& file) const override {
-    if (!S_ISREG(file.status.st_mode) || (file.flags & O_PATH) != 0 || file.path.empty() || file.path[0] != '/') return false;
+    if (!S_ISREG(file.status.st_mode) || (file.flags & O_PATH) != 0 || file.path.empty() ||
+        file.path[0] != '/')
+      return false;
     if (file.path.starts_with("/memfd:") || file.path.starts_with("/SYSV")) return false;
     struct statfs system {};
     if (file.local < 0 || fstatfs(file.local, &system) != 0) return true;
@@ -68,12 +77,14 @@ class RegularFilesKind : public ResourceKind {
     saved.set_inode(file.status.st_ino);
     saved.set_device(file.status.st_dev);
     if ((saved.flags() & ~kept_flags) != 0) {
-      context.blockers.add(fd_names(file), "it was opened with a flag that cannot be restored", "let the program close it first");
+      context.blockers.add(fd_names(file), "it was opened with a flag that cannot be restored",
+                           "let the program close it first");
     }
     check_locks(context, file);
     check_owner(context, file);
     struct stat named {};
-    const bool same = stat(file.path.c_str(), &named) == 0 && named.st_ino == file.status.st_ino && named.st_dev == file.status.st_dev;
+    const bool same = stat(file.path.c_str(), &named) == 0 && named.st_ino == file.status.st_ino &&
+                      named.st_dev == file.status.st_dev;
     if (!same) CRS_CHECK(save_deleted(context, file, saved));
     *state_.add_files() = std::move(saved);
     return ok();
@@ -87,7 +98,8 @@ class RegularFilesKind : public ResourceKind {
       if (file.path().empty() || file.path()[0] != '/' || file.path().find('\0') != std::string::npos) {
         return Error(Errc::bad_snapshot, "an open file has an impossible path");
       }
-      if ((file.flags() & ~kept_flags) != 0 || file.position() < 0 || file.size() > (1ull << 62) || (file.mode() & ~07777u) != 0) {
+      if ((file.flags() & ~kept_flags) != 0 || file.position() < 0 || file.size() > (1ull << 62) ||
+          (file.mode() & ~07777u) != 0) {
         return Error(Errc::bad_snapshot, file.path() + " is described wrongly");
       }
     }
@@ -103,10 +115,12 @@ class RegularFilesKind : public ResourceKind {
   }
 
   Result<OwnedFd> restore_file(InsideContext&, std::uint32_t id) override {
-    const auto found = std::ranges::find_if(state_.files(), [id](const auto& file) { return file.id() == id; });
+    const auto found =
+        std::ranges::find_if(state_.files(), [id](const auto& file) { return file.id() == id; });
     if (found == state_.files().end()) return Error(Errc::bad_snapshot, "an open file is missing");
     CRS_TRY(OwnedFd fd, found->deleted() ? make_deleted(*found) : open_again(*found));
-    if (lseek(fd.get(), found->position(), SEEK_SET) < 0) return Error::from_errno(errno, "go to the old position in " + found->path());
+    if (lseek(fd.get(), found->position(), SEEK_SET) < 0)
+      return Error::from_errno(errno, "go to the old position in " + found->path());
     return fd;
   }
 
@@ -114,7 +128,9 @@ class RegularFilesKind : public ResourceKind {
     if (context.options.files != FilesPolicy::rollback) return ok();
     std::set<std::string> done;
     for (const auto& file : state_.files()) {
-      if (file.deleted() || context.is_replaced(file.id()) || !is_written(file) || !done.insert(file.path()).second) continue;
+      if (file.deleted() || context.is_replaced(file.id()) || !is_written(file) ||
+          !done.insert(file.path()).second)
+        continue;
       CRS_CHECK(cut_back(context, file).context(file.path()));
     }
     return ok();
@@ -123,8 +139,11 @@ class RegularFilesKind : public ResourceKind {
   nlohmann::json describe() const override {
     nlohmann::json list = nlohmann::json::array();
     for (const auto& file : state_.files()) {
-      list.push_back({{"path", file.path()}, {"position", file.position()}, {"size", file.size()},
-                      {"written", writes(file)}, {"deleted", file.deleted()}});
+      list.push_back({{"path", file.path()},
+                      {"position", file.position()},
+                      {"size", file.size()},
+                      {"written", writes(file)},
+                      {"deleted", file.deleted()}});
     }
     return list;
   }
@@ -145,7 +164,8 @@ class RegularFilesKind : public ResourceKind {
 
   static void check_owner(CollectContext& context, const OpenFile& file) {
     if ((file.flags & O_ASYNC) == 0) return;
-    context.blockers.add(fd_names(file), "it sends a signal when it is ready (O_ASYNC)", "this cannot be restored yet");
+    context.blockers.add(fd_names(file), "it sends a signal when it is ready (O_ASYNC)",
+                         "this cannot be restored yet");
   }
 
   Status save_deleted(CollectContext& context, const OpenFile& file, state::RegularFile& saved) {
@@ -154,7 +174,8 @@ class RegularFilesKind : public ResourceKind {
     saved.set_path(path);
     saved.set_deleted(true);
     if (file.status.st_nlink != 0) {
-      context.blockers.add(fd_names(file), "it was renamed, or its directory was, or another file has its name",
+      context.blockers.add(fd_names(file),
+                           "it was renamed, or its directory was, or another file has its name",
                            "give it the name back under which the program opened it");
       return ok();
     }
@@ -165,8 +186,10 @@ class RegularFilesKind : public ResourceKind {
       return ok();
     }
     if (saved.size() > largest_deleted) {
-      context.blockers.add(fd_names(file), "it was deleted while the program uses it, and its " + std::to_string(saved.size() >> 20) +
-                                               " MiB are more than the 16 MiB that are saved of such files",
+      context.blockers.add(fd_names(file),
+                           "it was deleted while the program uses it, and its " +
+                               std::to_string(saved.size() >> 20) +
+                               " MiB are more than the 16 MiB that are saved of such files",
                            "let the program close it before the checkpoint");
       return ok();
     }
@@ -175,7 +198,8 @@ class RegularFilesKind : public ResourceKind {
     });
     if (earlier != state_.files().end()) return ok();  // its content is there already
     // A copy of our own of a description that may only write cannot read; /proc lets us open it anew.
-    CRS_TRY(const OwnedFd fd, context.target.proc().open_entry("fd/" + std::to_string(file.fds.front().v), O_RDONLY));
+    CRS_TRY(const OwnedFd fd,
+            context.target.proc().open_entry("fd/" + std::to_string(file.fds.front().v), O_RDONLY));
     Bytes content(saved.size());
     CRS_CHECK(pread_exact(fd.get(), content, 0, path));
     saved.set_content(content.data(), content.size());
@@ -190,24 +214,28 @@ class RegularFilesKind : public ResourceKind {
     const bool may_change = context.options.allow_changed_files;
     struct stat now {};
     if (stat(file.path().c_str(), &now) != 0) {
-      return block("the program has it open, and it is not there any more", put_back + ", or give another with --fd N=PATH");
+      return block("the program has it open, and it is not there any more",
+                   put_back + ", or give another with --fd N=PATH");
     }
     if (!S_ISREG(now.st_mode)) return block("it is no regular file any more", put_back);
     const auto size = static_cast<std::uint64_t>(now.st_size);
     if (size < file.size() && !may_change) {
-      return block("it is shorter than at the checkpoint (" + std::to_string(size) + " bytes instead of " + std::to_string(file.size()) + ")",
+      return block("it is shorter than at the checkpoint (" + std::to_string(size) + " bytes instead of " +
+                       std::to_string(file.size()) + ")",
                    put_back + ", or restart with --allow-changed-files");
     }
     if (!is_written(file)) {
       const bool changed = size != file.size() || nanoseconds(now.st_mtim) != file.mtime_ns();
       if (changed && !may_change) {
-        block("the program reads it, and it was changed since the checkpoint", put_back + ", or restart with --allow-changed-files");
+        block("the program reads it, and it was changed since the checkpoint",
+              put_back + ", or restart with --allow-changed-files");
       }
       return;
     }
     if (size > file.size() && context.options.files == FilesPolicy::refuse) {
       block("it has grown by " + std::to_string(size - file.size()) + " bytes since the checkpoint",
-            "--files rollback cuts it back to its old length and keeps what is cut; --files keep leaves it as it is");
+            "--files rollback cuts it back to its old length and keeps what is cut; --files keep leaves it "
+            "as it is");
     }
   }
 
@@ -224,18 +252,21 @@ class RegularFilesKind : public ResourceKind {
     OwnedFd& made = nameless_[{file.device(), file.inode()}];
     if (!made) {
       const auto whole = std::ranges::find_if(state_.files(), [&](const auto& other) {
-        return other.deleted() && other.inode() == file.inode() && other.device() == file.device() && !other.content().empty();
+        return other.deleted() && other.inode() == file.inode() && other.device() == file.device() &&
+               !other.content().empty();
       });
       const std::string directory = file.path().substr(0, std::max<std::size_t>(1, file.path().rfind('/')));
       // Under its old name for a moment if that is free, so that /proc shows it as before.
       made = OwnedFd(open(file.path().c_str(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
       if (made) unlink(file.path().c_str());
-      if (!made) made = OwnedFd(open(directory.c_str(), O_TMPFILE | O_RDWR | O_EXCL | O_CLOEXEC, file.mode()));
+      if (!made)
+        made = OwnedFd(open(directory.c_str(), O_TMPFILE | O_RDWR | O_EXCL | O_CLOEXEC, file.mode()));
       if (!made) made = OwnedFd(memfd_create("crs-deleted-file", MFD_CLOEXEC));
       if (!made) return Error::from_errno(errno, "make a file without a name for " + file.path());
       if (fchmod(made.get(), file.mode()) != 0) return Error::from_errno(errno, "chmod " + file.path());
       if (whole != state_.files().end()) CRS_CHECK(write_all(made.get(), whole->content(), file.path()));
-      if (ftruncate(made.get(), static_cast<off_t>(file.size())) != 0) return Error::from_errno(errno, "truncate " + file.path());
+      if (ftruncate(made.get(), static_cast<off_t>(file.size())) != 0)
+        return Error::from_errno(errno, "truncate " + file.path());
       CRS_CHECK(give_back_owner_and_time(made.get(), file));
     }
     return open_file("/proc/self/fd/" + std::to_string(made.get()), static_cast<int>(file.flags()));
@@ -261,17 +292,21 @@ class RegularFilesKind : public ResourceKind {
     const auto size = static_cast<std::uint64_t>(now.st_size);
     if (size <= file.size()) return ok();
     CRS_TRY(const std::string kept, keep_tail(context.snapshot.path(), file, fd.get(), size));
-    if (ftruncate(fd.get(), static_cast<off_t>(file.size())) != 0) return Error::from_errno(errno, "cut back");
+    if (ftruncate(fd.get(), static_cast<off_t>(file.size())) != 0)
+      return Error::from_errno(errno, "cut back");
     context.note(file.path() + " had grown by " + std::to_string(size - file.size()) +
                  " bytes since the checkpoint and was cut back; what was cut is kept in " + kept);
     return ok();
   }
 
-  static Result<std::string> keep_tail(const std::string& snapshot, const state::RegularFile& file, int fd, std::uint64_t size) {
+  static Result<std::string> keep_tail(const std::string& snapshot, const state::RegularFile& file, int fd,
+                                       std::uint64_t size) {
     const std::size_t slash = snapshot.rfind('/');
     const std::string folder = snapshot.substr(0, slash) + "/tails";
-    if (mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST) return Error::from_errno(errno, "make " + folder, Errc::storage);
-    const std::string stem = folder + "/" + snapshot.substr(slash + 1) + "-" + file.path().substr(file.path().rfind('/') + 1) + ".";
+    if (mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST)
+      return Error::from_errno(errno, "make " + folder, Errc::storage);
+    const std::string stem = folder + "/" + snapshot.substr(slash + 1) + "-" +
+                             file.path().substr(file.path().rfind('/') + 1) + ".";
     for (int number = 1; number < 1'000'000; ++number) {
       const std::string path = stem + std::to_string(number);
       auto tail = open_file(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
@@ -286,10 +321,13 @@ class RegularFilesKind : public ResourceKind {
         CRS_CHECK(write_all(tail->get(), part, path));
         at += part.size();
       }
-      if (fsync(tail->get()) != 0) return Error::from_errno(errno, "make " + path + " durable", Errc::storage);
-      const OwnedFd about(open((path + ".txt").c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600));
+      if (fsync(tail->get()) != 0)
+        return Error::from_errno(errno, "make " + path + " durable", Errc::storage);
+      const OwnedFd about(
+          open((path + ".txt").c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600));
       if (about) {
-        CRS_CHECK(write_all(about.get(), file.path() + "\nfrom byte " + std::to_string(file.size()) + " on\n", path + ".txt"));
+        CRS_CHECK(write_all(about.get(), file.path() + "\nfrom byte " + std::to_string(file.size()) + " on\n",
+                            path + ".txt"));
       }
       return path;
     }

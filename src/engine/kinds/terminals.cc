@@ -2,15 +2,17 @@
 // Terminals: the program's terminal, which after a restart is that of the restarting shell.
 //
 // What this file knows
-//   Whatever leads to a terminal leads to the restart's own one afterwards: that of the same number if it is one, else any
-//   of its standard streams that is one, else /dev/tty. It is opened anew, so that O_NONBLOCK of the program does not
-//   leak into the user's shell. Without any terminal, the restart's own stream takes its place.
-//   Modes (raw, no echo) are put on the new terminal only if the restart command stays, since it puts them back at the end.
-//   A socket or other foreign object as standard stream becomes the restart's own stream as well, with a note.
+//   Whatever leads to a terminal leads to the restart's own one afterwards: that of the same number if it is
+//   one, else any of its standard streams that is one, else /dev/tty. It is opened anew, so that O_NONBLOCK
+//   of the program does not leak into the user's shell. Without any terminal, the restart's own stream takes
+//   its place. Modes (raw, no echo) are put on the new terminal only if the restart command stays, since it
+//   puts them back at the end. A socket or other foreign object as standard stream becomes the restart's own
+//   stream as well, with a note.
 // What it leaves to others
 //   Pipes as standard streams (pipes.cc); job control (the restart command).
 //
-// Kernel interfaces: tty_ioctl(4), pts(4).   Round trip: tests/targets/terminals_*.cc, tests/programs/test_terminal.py
+// Kernel interfaces: tty_ioctl(4), pts(4).   Round trip: tests/targets/terminals_*.cc,
+// tests/programs/test_terminal.py
 #include <asm/termbits.h>
 #include <fcntl.h>
 #include <sys/ioctl.h>
@@ -38,7 +40,9 @@ bool is_terminal(const OpenFile& file) {
 }
 
 // A standard stream that some other program made for this one.
-bool is_foreign_stream(const OpenFile& file) { return file.fds.front().v < 3 && S_ISSOCK(file.status.st_mode); }
+bool is_foreign_stream(const OpenFile& file) {
+  return file.fds.front().v < 3 && S_ISSOCK(file.status.st_mode);
+}
 
 class TerminalsKind : public ResourceKind {
  public:
@@ -53,10 +57,12 @@ class TerminalsKind : public ResourceKind {
     stream.set_number(file.fds.front().v);
     stream.set_terminal(is_terminal(file));
     termios modes{};
-    if (stream.terminal() && file.local >= 0 && ioctl(file.local, TCGETS, &modes) == 0) stream.set_modes(&modes, sizeof modes);
+    if (stream.terminal() && file.local >= 0 && ioctl(file.local, TCGETS, &modes) == 0)
+      stream.set_modes(&modes, sizeof modes);
     if (!stream.terminal()) {
-      context.blockers.note("fd " + std::to_string(stream.number()) + " (" + file.path +
-                            ") leads out of the program: after a restart it is the restart command's own stream");
+      context.blockers.note(
+          "fd " + std::to_string(stream.number()) + " (" + file.path +
+          ") leads out of the program: after a restart it is the restart command's own stream");
     }
     return ok();
   }
@@ -66,7 +72,8 @@ class TerminalsKind : public ResourceKind {
   Status load(std::string_view bytes) override {
     CRS_CHECK(from_section(bytes, state_));
     for (const auto& stream : state_.streams()) {
-      if ((stream.flags() & ~kept_flags) != 0 || stream.number() < 0) return Error(Errc::bad_snapshot, "a terminal is described wrongly");
+      if ((stream.flags() & ~kept_flags) != 0 || stream.number() < 0)
+        return Error(Errc::bad_snapshot, "a terminal is described wrongly");
       if (!stream.modes().empty() && stream.modes().size() != sizeof(termios)) {
         return Error(Errc::bad_snapshot, "terminal modes of the wrong size");
       }
@@ -75,7 +82,8 @@ class TerminalsKind : public ResourceKind {
   }
 
   Result<OwnedFd> restore_file(InsideContext& context, std::uint32_t id) override {
-    const auto found = std::ranges::find_if(state_.streams(), [id](const auto& stream) { return stream.id() == id; });
+    const auto found =
+        std::ranges::find_if(state_.streams(), [id](const auto& stream) { return stream.id() == id; });
     if (found == state_.streams().end()) return Error(Errc::bad_snapshot, "a terminal is missing");
     if (!found->terminal()) return own_stream(context, found->number());
     OwnedFd terminal = open_terminal(context, *found);
@@ -90,7 +98,8 @@ class TerminalsKind : public ResourceKind {
 
   nlohmann::json describe() const override {
     nlohmann::json list = nlohmann::json::array();
-    for (const auto& stream : state_.streams()) list.push_back({{"fd", stream.number()}, {"path", stream.path()}});
+    for (const auto& stream : state_.streams())
+      list.push_back({{"fd", stream.number()}, {"path", stream.path()}});
     return list;
   }
 
@@ -98,7 +107,8 @@ class TerminalsKind : public ResourceKind {
   static OwnedFd open_terminal(const InsideContext& context, const state::Stream& stream) {
     const int flags = static_cast<int>(stream.flags()) | O_NOCTTY | O_CLOEXEC;
     std::vector<int> candidates;
-    if (stream.number() < 3) candidates.push_back(context.own_stdio[static_cast<std::size_t>(stream.number())]);
+    if (stream.number() < 3)
+      candidates.push_back(context.own_stdio[static_cast<std::size_t>(stream.number())]);
     candidates.insert(candidates.end(), context.own_stdio.begin(), context.own_stdio.end());
     for (const int own : candidates) {
       if (own < 0 || isatty(own) == 0) continue;
