@@ -213,11 +213,12 @@ Status Restoration::finish_outside(Rebuilder& rebuilder) {
     for (const ActiveKind& each : kinds_) {
       if (each.info->phase == phase) CRS_CHECK(each.kind->rebuild(rebuilder).context(each.info->section));
     }
-    if (phase == Phase::timers) {
-      space_.finish(rebuilder.leader());
+    if (phase == Phase::signals) {
+      // Before record locks are taken, which a process loses with any descriptor of the file that it closes.
       rebuilder.leader().try_call(SYS_close, rebuilder.executable_fd());
       rebuilder.leader().try_call(SYS_close, channel_number_);
     }
+    if (phase == Phase::timers) space_.finish(rebuilder.leader());
     if (phase == Phase::last) {
       CommitContext commit{
           snapshot_, options_.restore, [&](std::string text) { rebuilder.note(std::move(text)); },

@@ -21,6 +21,7 @@
 #include <map>
 
 #include "engine/kinds/pipes.pb.h"
+#include "engine/other_processes.h"
 #include "engine/own_stream.h"
 #include "engine/resource_kind.h"
 
@@ -183,23 +184,11 @@ class PipesKind : public ResourceKind {
   // inode -> another process that has it open.
   Result<std::map<std::uint64_t, std::string>> find_outsiders(const FrozenProcess& target) const {
     std::map<std::uint64_t, std::string> found;
-    CRS_TRY(const auto names, list_directory("/proc"));
-    for (const std::string& name : names) {
-      const auto number = parse_number(name);
-      if (!number || *number == static_cast<std::uint64_t>(target.pid().v) || *number == static_cast<std::uint64_t>(getpid())) continue;
-      const auto other = ProcDir::open(Pid(static_cast<pid_t>(*number)));
-      if (!other) continue;
-      const auto fds = other->fds();
-      if (!fds) continue;
-      for (const RemoteFd fd : *fds) {
-        const auto path = other->read_link("fd/" + std::to_string(fd.v));
-        if (!path || !path->starts_with("pipe:[")) continue;
-        const auto inode = parse_number(std::string_view(*path).substr(6, path->size() - 7));
-        if (!inode || !facts_.contains(*inode)) continue;
-        const auto stat = other->stat();
-        found.emplace(*inode, "process " + name + (stat ? " (" + stat->comm + ")" : ""));
-      }
-    }
+    CRS_CHECK(see_other_descriptors(target, [&](const OtherDescriptor& other) {
+      if (!other.link.starts_with("pipe:[")) return;
+      const auto inode = parse_number(std::string_view(other.link).substr(6, other.link.size() - 7));
+      if (inode && facts_.contains(*inode) && !found.contains(*inode)) found.emplace(*inode, other.process());
+    }));
     return found;
   }
 

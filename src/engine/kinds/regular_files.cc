@@ -9,7 +9,7 @@
 //   again. A deleted file is saved whole, up to a limit, and made again without a name in its old directory
 //   (O_TMPFILE) or, where that cannot be, in memory.
 // What it leaves to others
-//   Which descriptors share a description (descriptor_table.cc).
+//   Which descriptors share a description (descriptor_table.cc); locks (file_locks.cc).
 //
 // Kernel interfaces: open(2), proc(5) fdinfo, fcntl(2).   Round trip: tests/targets/regular_files_*.cc
 #include <fcntl.h>
@@ -80,7 +80,6 @@ class RegularFilesKind : public ResourceKind {
       context.blockers.add(fd_names(file), "it was opened with a flag that cannot be restored",
                            "let the program close it first");
     }
-    check_locks(context, file);
     check_owner(context, file);
     struct stat named {};
     const bool same = stat(file.path.c_str(), &named) == 0 && named.st_ino == file.status.st_ino &&
@@ -154,12 +153,6 @@ class RegularFilesKind : public ResourceKind {
     return std::ranges::any_of(state_.files(), [&](const auto& other) {
       return writes(other) && other.inode() == file.inode() && other.device() == file.device();
     });
-  }
-
-  static void check_locks(CollectContext& context, const OpenFile& file) {
-    if (file.fdinfo.find("\nlock:") == std::string::npos) return;
-    context.blockers.add(fd_names(file), "the program holds a lock on it, which would be lost",
-                         "locks cannot be restored yet; let the program unlock it before the checkpoint");
   }
 
   static void check_owner(CollectContext& context, const OpenFile& file) {

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+// Other processes: which of them have something open that the target has open as well.
+//
+// What this file knows
+//   /proc/*/fd can be read of our own processes, by root of all. A process that may not be looked into is
+//   passed over: a caller that must be sure has to ask the object itself. Links are read and not followed,
+//   because a stat(2) through them may wait for a network file system.
+//
+// Kernel interfaces: proc(5) fd.
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "engine/frozen_process.h"
+#include "os/ids.h"
+#include "os/proc.h"
+#include "os/result.h"
+
+namespace crs {
+
+struct OtherDescriptor {
+  Pid pid;
+  RemoteFd fd;
+  const std::string& link;  // readlink of /proc/PID/fd/N, as we see it
+  const ProcDir& proc;
+
+  std::string process() const;  // "process 4711 (bash)"
+};
+
+// Calls `see` for each descriptor of each process but the target and ourselves.
+Status see_other_descriptors(const FrozenProcess& target,
+                             const std::function<void(const OtherDescriptor&)>& see);
+
+}  // namespace crs
