@@ -4,6 +4,7 @@
 of an uninterrupted run."""
 import os
 import random
+import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
@@ -94,15 +95,35 @@ class Computations(Case):
         self.assertFalse(os.path.exists(self.path("refused")))
         self.assertEqual(popen.wait(timeout=60), 0)
 
-    def test_sqlite3_in_a_transaction_is_refused_for_its_lock(self):
-        self.write("work.sql", SQL)
-        self.run_to_end("sqlite3", "first.db", stdin="work.sql")
-        wanted = self.bytes("program.out")
-        self.assertIn(b"ok", wanted)
-        popen = self.start("sqlite3", "second.db", stdin="work.sql")
-        wait_until(lambda: os.path.exists(self.path("second.db-journal")), 20, "a transaction")
-        self.refused_and_unharmed(popen, "lock")
-        self.assertEqual(self.bytes("program.out"), wanted)
+    def sqlite3_in_a_transaction(self, mode, companion):
+        """The locks on the database come back with the program, which is ended by each checkpoint: what it wrote afterwards
+        would not be what it remembers."""
+        self.write("work.sql", SQL.replace("=DELETE", "=" + mode))
+        self.run_to_end("sqlite3", "data.db", stdin="work.sql")
+        wanted, wanted_output = self.bytes("data.db"), self.bytes("program.out")
+        self.assertIn(b"ok", wanted_output)
+        os.unlink(self.path("data.db"))
+        popen = self.start("sqlite3", "data.db", stdin="work.sql")
+        wait_until(lambda: os.path.exists(self.path("data.db" + companion)), 20, "a transaction")
+
+        def middle(pid):
+            self.wait_for_cpu(pid, self.cpu_seconds(pid) + 0.25)
+            with open("/proc/locks", encoding="ascii") as locks:
+                inode = os.stat(self.path("data.db")).st_ino
+                self.assertRegex(locks.read(), rf"POSIX .* {pid} [0-9a-f:]*:{inode} ", "the transaction is over")
+            other = subprocess.run([self.program("sqlite3"), self.path("data.db"), "BEGIN IMMEDIATE"], capture_output=True, check=False)
+            self.assertIn(b"locked", other.stderr, "another program could write to the database")
+        self.assertEqual(self.there_and_back(popen, middle, times=3, end_by_checkpoint=True), 0)
+        self.assertEqual(self.bytes("program.out"), wanted_output)
+        self.assertEqual(self.bytes("data.db"), wanted, "the database is not that of an uninterrupted run")
+        self.assertEqual(sorted(name for name in os.listdir(self.cwd) if name.startswith("data.db")), ["data.db"])
+        self.assert_no_processes()
+
+    def test_sqlite3_in_a_transaction(self):
+        self.sqlite3_in_a_transaction("DELETE", "-journal")
+
+    def test_sqlite3_in_a_transaction_with_write_ahead_log(self):
+        self.sqlite3_in_a_transaction("WAL", "-shm")
 
     def test_go_is_refused_for_its_epoll(self):
         self.run_to_end("goroutines", "result")
