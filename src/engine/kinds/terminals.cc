@@ -6,8 +6,11 @@
 //   one, else any of its standard streams that is one, else /dev/tty. It is opened anew, so that O_NONBLOCK
 //   of the program does not leak into the user's shell. Without any terminal, the restart's own stream takes
 //   its place. Modes (raw, no echo) are put on the new terminal only if the restart command stays, since it
-//   puts them back at the end. A socket or other foreign object as standard stream becomes the restart's own
-//   stream as well, with a note.
+//   puts them back at the end. That holds for the program's own terminal: one that is a standard stream, or
+//   controls its session, or is /dev/tty. A console (/dev/console, /dev/tty1 to 63) that it has open besides
+//   is a device of the machine: it is opened again by its path and gets its modes. Serial lines and other
+//   people's terminals are blockers. A socket or other foreign object as standard stream becomes the
+//   restart's own stream as well, with a note.
 // What it leaves to others
 //   Pipes as standard streams (pipes.cc); job control (the restart command).
 //
@@ -15,6 +18,8 @@
 // tests/programs/test_terminal.py
 #include <asm/termbits.h>
 #include <fcntl.h>
+#include <linux/kd.h>
+#include <linux/vt.h>
 #include <sys/ioctl.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -39,6 +44,29 @@ bool is_terminal(const OpenFile& file) {
   return kind == 4 || kind == 3 || (kind >= 136 && kind <= 143);
 }
 
+bool is_console(std::uint64_t device) {
+  return (major(device) == 5 && minor(device) == 1) || (major(device) == 4 && minor(device) < 64);
+}
+
+// Field 7 of /proc/PID/stat, in the kernel's encoding of device numbers.
+std::uint64_t controlling_terminal(const ProcStat& stat) {
+  const auto number = static_cast<std::uint32_t>(stat.field(7));
+  return makedev((number >> 8) & 0xfff, (number & 0xff) | ((number >> 12) & 0xfff00));
+}
+
+bool is_own_terminal(const FrozenProcess& target, const OpenFile& file) {
+  const std::uint64_t device = file.status.st_rdev;
+  if (file.fds.front().v < 3 || device == makedev(5, 0) || device == controlling_terminal(target.stat()))
+    return true;
+  for (const char* stream : {"fd/0", "fd/1", "fd/2"}) {
+    struct stat status {};
+    if (fstatat(target.proc().fd(), stream, &status, 0) == 0 && S_ISCHR(status.st_mode) &&
+        status.st_rdev == device)
+      return true;
+  }
+  return false;
+}
+
 // A standard stream that some other program made for this one.
 bool is_foreign_stream(const OpenFile& file) {
   return file.fds.front().v < 3 && S_ISSOCK(file.status.st_mode);
@@ -56,6 +84,10 @@ class TerminalsKind : public ResourceKind {
     stream.set_flags(file.flags & kept_flags);
     stream.set_number(file.fds.front().v);
     stream.set_terminal(is_terminal(file));
+    if (stream.terminal() && !is_own_terminal(context.target, file)) {
+      stream.set_device(file.status.st_rdev);
+      check_device(context, file);
+    }
     termios modes{};
     if (stream.terminal() && file.local >= 0 && ioctl(file.local, TCGETS, &modes) == 0)
       stream.set_modes(&modes, sizeof modes);
@@ -77,6 +109,22 @@ class TerminalsKind : public ResourceKind {
       if (!stream.modes().empty() && stream.modes().size() != sizeof(termios)) {
         return Error(Errc::bad_snapshot, "terminal modes of the wrong size");
       }
+      if (stream.device() != 0 &&
+          (!is_console(stream.device()) || stream.path().empty() || stream.path()[0] != '/' ||
+           stream.path().find('\0') != std::string::npos)) {
+        return Error(Errc::bad_snapshot, "a console is described wrongly");
+      }
+    }
+    return ok();
+  }
+
+  Status check(CheckContext& context) override {
+    for (const auto& stream : state_.streams()) {
+      if (stream.device() == 0 || context.is_replaced(stream.id()) ||
+          is_device(stream.path(), stream.device()))
+        continue;
+      context.blockers.add(stream.path(), "the program has this console open, and it is not there any more",
+                           "put it back");
     }
     return ok();
   }
@@ -86,6 +134,7 @@ class TerminalsKind : public ResourceKind {
         std::ranges::find_if(state_.streams(), [id](const auto& stream) { return stream.id() == id; });
     if (found == state_.streams().end()) return Error(Errc::bad_snapshot, "a terminal is missing");
     if (!found->terminal()) return own_stream(context, found->number());
+    if (found->device() != 0) return open_console(*found);
     OwnedFd terminal = open_terminal(context, *found);
     if (!terminal) return own_stream(context, found->number());
     if (context.options.parent_waits && !found->modes().empty()) {
@@ -104,6 +153,56 @@ class TerminalsKind : public ResourceKind {
   }
 
  private:
+  static bool is_device(const std::string& path, std::uint64_t device) {
+    struct stat status {};
+    return stat(path.c_str(), &status) == 0 && S_ISCHR(status.st_mode) && status.st_rdev == device;
+  }
+
+  static void check_device(CollectContext& context, const OpenFile& file) {
+    const std::string name = "fd " + std::to_string(file.fds.front().v) + " (" + file.path + ")";
+    const std::string close_it = "let the program close it before the checkpoint";
+    if (!is_console(file.status.st_rdev)) {
+      return context.blockers.add(name, "it is a terminal, but not the program's own", close_it);
+    }
+    if (!is_device(file.path, file.status.st_rdev)) {
+      return context.blockers.add(name, "the console was deleted or renamed while the program has it open",
+                                  close_it);
+    }
+    if (file.local < 0) return;
+    int value = 0;
+    vt_mode switching{};
+    const bool special = (ioctl(file.local, TIOCGETD, &value) == 0 && value != 0) ||
+                         (ioctl(file.local, TIOCGEXCL, &value) == 0 && value != 0) ||
+                         (ioctl(file.local, KDGETMODE, &value) == 0 && value != KD_TEXT) ||
+                         (ioctl(file.local, VT_GETMODE, &switching) == 0 && switching.mode != VT_AUTO);
+    if (special) {
+      context.blockers.add(
+          name, "the console is in graphics mode, taken exclusively, or has a line discipline of its own",
+          close_it);
+    }
+  }
+
+  // Without waiting for a carrier, and with the modes that it had.
+  static Result<OwnedFd> open_console(const state::Stream& stream) {
+    const int flags = static_cast<int>(stream.flags());
+    CRS_TRY(OwnedFd console, open_file(stream.path(), flags | O_NOCTTY | O_NONBLOCK));
+    struct stat status {};
+    if (fstat(console.get(), &status) != 0 || !S_ISCHR(status.st_mode) || status.st_rdev != stream.device()) {
+      return Error(Errc::refused, stream.path() + " is another device now");
+    }
+    if (fcntl(console.get(), F_SETFL, flags) != 0)
+      return Error::from_errno(errno, "set the flags of " + stream.path());
+    if (!stream.modes().empty()) {
+      termios saved{}, now{};
+      std::memcpy(&saved, stream.modes().data(), sizeof saved);
+      const bool same = ioctl(console.get(), TCGETS, &now) == 0 && std::memcmp(&saved, &now, sizeof now) == 0;
+      if (!same && ioctl(console.get(), TCSETS, &saved) != 0) {
+        return Error::from_errno(errno, "set the modes of " + stream.path());
+      }
+    }
+    return console;
+  }
+
   static OwnedFd open_terminal(const InsideContext& context, const state::Stream& stream) {
     const int flags = static_cast<int>(stream.flags()) | O_NOCTTY | O_CLOEXEC;
     std::vector<int> candidates;
