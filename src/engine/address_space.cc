@@ -24,6 +24,7 @@ constexpr std::uint64_t large_reservation = std::uint64_t{1} << 30;
 constexpr std::uint64_t search_from = std::uint64_t{1} << 40;
 constexpr std::uint64_t search_end = 0x7ff000000000;
 constexpr int madv_guard_install = 102;  // since Linux 6.13
+constexpr int map_droppable = 0x08;      // since Linux 6.11
 
 std::uint64_t size_of(const Mapping& mapping) {
   return mapping.end() - mapping.start();
@@ -39,7 +40,8 @@ bool is_made_in_place(const Mapping& mapping) {
 
 int map_flags(const Mapping& mapping) {
   const bool shared = mapping.type() == Mapping::SHARED_FILE || mapping.type() == Mapping::SHARED_OBJECT;
-  int flags = shared ? MAP_SHARED : MAP_PRIVATE;
+  // MAP_DROPPABLE is a type of its own, like MAP_PRIVATE, and brings three pieces of advice with it.
+  int flags = shared ? MAP_SHARED : has(mapping, mapping_droppable) ? map_droppable : MAP_PRIVATE;
   if (mapping.type() == Mapping::ANONYMOUS && mapping.name() != "/dev/zero") flags |= MAP_ANONYMOUS;
   if (has(mapping, mapping_no_reserve)) flags |= MAP_NORESERVE;
   if (has(mapping, mapping_grows_down)) flags |= MAP_GROWSDOWN;

@@ -31,7 +31,7 @@ constexpr FlagName flag_names[] = {
     {"dc", mapping_dont_fork},  {"dd", mapping_dont_dump},     {"wf", mapping_wipe_on_fork},
     {"hg", mapping_huge_pages}, {"nh", mapping_no_huge_pages}, {"mg", mapping_mergeable},
     {"nr", mapping_no_reserve}, {"sr", mapping_sequential},    {"rr", mapping_random},
-    {"mw", mapping_may_write},
+    {"mw", mapping_may_write},  {"dp", mapping_droppable},
 };
 
 struct Obstacle {

@@ -38,7 +38,8 @@ enum MappingFlag : std::uint64_t {
   mapping_sequential = 1u << 10,
   mapping_random = 1u << 11,
   mapping_may_write = 1u << 12,  // a shared file mapping whose file was opened for writing
-  all_mapping_flags = (1u << 13) - 1,
+  mapping_droppable = 1u << 13,  // MAP_DROPPABLE: the kernel may drop its pages; they are saved where present
+  all_mapping_flags = (1u << 14) - 1,
 };
 
 class MemoryMap {

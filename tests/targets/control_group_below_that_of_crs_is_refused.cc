@@ -21,7 +21,8 @@ TARGET() {
     const size_t first = line.find(':'), second = line.find(':', first + 1);
     std::string controllers = line.substr(first + 1, second - first - 1);
     if (controllers.starts_with("name=")) controllers.erase(0, 5);
-    for (const std::string& mount : {"/sys/fs/cgroup/" + controllers, std::string("/sys/fs/cgroup/unified")}) {
+    for (const std::string& mount :
+         {"/sys/fs/cgroup/" + controllers, std::string("/sys/fs/cgroup/unified")}) {
       parent = mount + line.substr(second + 1);
       const std::string wanted = parent + "/crs-test-" + std::to_string(getpid());
       if (mkdir(wanted.c_str(), 0755) != 0) continue;

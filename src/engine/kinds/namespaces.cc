@@ -31,8 +31,11 @@ struct View {
   const char* entry;  // in /proc/PID/ns
   const char* what;
 };
-constexpr std::array<View, 5> must_be_ours{
-    {{"net", "network"}, {"ipc", "IPC objects"}, {"uts", "host name"}, {"time", "clocks"}, {"cgroup", "cgroups"}}};
+constexpr std::array<View, 5> must_be_ours{{{"net", "network"},
+                                            {"ipc", "IPC objects"},
+                                            {"uts", "host name"},
+                                            {"time", "clocks"},
+                                            {"cgroup", "cgroups"}}};
 
 Result<std::string> read_namespace(const ProcDir& proc, const std::string& entry) {
   auto text = proc.read_link("ns/" + entry);

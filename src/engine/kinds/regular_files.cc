@@ -256,21 +256,22 @@ class RegularFilesKind : public ResourceKind {
         made = OwnedFd(open(directory.c_str(), O_TMPFILE | O_RDWR | O_EXCL | O_CLOEXEC, file.mode()));
       if (!made) made = OwnedFd(memfd_create("crs-deleted-file", MFD_CLOEXEC));
       if (!made) return Error::from_errno(errno, "make a file without a name for " + file.path());
-      if (fchmod(made.get(), file.mode()) != 0) return Error::from_errno(errno, "chmod " + file.path());
       if (whole != state_.files().end()) CRS_CHECK(write_all(made.get(), whole->content(), file.path()));
       if (ftruncate(made.get(), static_cast<off_t>(file.size())) != 0)
         return Error::from_errno(errno, "truncate " + file.path());
-      CRS_CHECK(give_back_owner_and_time(made.get(), file));
+      CRS_CHECK(give_back_attributes(made.get(), file));
     }
     return open_file("/proc/self/fd/" + std::to_string(made.get()), static_cast<int>(file.flags()));
   }
 
-  static Status give_back_owner_and_time(int fd, const state::RegularFile& file) {
+  static Status give_back_attributes(int fd, const state::RegularFile& file) {
     struct stat now {};
     if (fstat(fd, &now) != 0) return Error::from_errno(errno, "stat");
     if ((now.st_uid != file.uid() || now.st_gid != file.gid()) && fchown(fd, file.uid(), file.gid()) != 0) {
       return Error::from_errno(errno, "give the deleted file " + file.path() + " back its owner");
     }
+    // Writing and a new owner take the set-user-id bits away (chown(2), write(2)): the mode comes after both.
+    if (fchmod(fd, file.mode()) != 0) return Error::from_errno(errno, "chmod " + file.path());
     const timespec mtime{file.mtime_ns() / 1'000'000'000, file.mtime_ns() % 1'000'000'000};
     const timespec times[2] = {{0, UTIME_OMIT}, mtime};
     if (futimens(fd, times) != 0) return Error::from_errno(errno, "set the time of " + file.path());
