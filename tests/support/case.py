@@ -136,8 +136,8 @@ class Case(unittest.TestCase):
             return file.read()
 
     def start(self, *words, out="program.out", stdin=None, **more):
-        """Starts a program as the account, in self.cwd, its output in files; a Popen."""
-        stdin_file = open(self.path(stdin), "rb") if stdin else subprocess.DEVNULL
+        """Starts a program as the account, in self.cwd, its output in files; a Popen. `stdin` is a file's name or a descriptor."""
+        stdin_file = open(self.path(stdin), "rb") if isinstance(stdin, str) else stdin or subprocess.DEVNULL
         environment = self.account.environment(**more.pop("environment", {}))
         with open(self.path(out), "wb") as out_file, open(self.path(out + ".err"), "wb") as err_file:
             self.account.own(out_file.name)
@@ -145,7 +145,7 @@ class Case(unittest.TestCase):
             more = {"start_new_session": True, **more}
             popen = subprocess.Popen([self.program(words[0]), *words[1:]], stdin=stdin_file, stdout=out_file, stderr=err_file,
                                      cwd=self.cwd, env=environment, **more, **self.account.popen_arguments())
-        if stdin:
+        if isinstance(stdin, str):
             stdin_file.close()
         self.popens.append(popen)
         return popen

@@ -1,4 +1,3 @@
-// expect: refused epoll
 // settle: 0.3
 #include "tests/target.h"
 
