@@ -56,7 +56,7 @@ class Check : public Command {
     auto path = absolute_path(store_path(store_, *service));
     const auto free = path ? free_bytes(*path) : std::nullopt;
     const bool fits = !free || *free >= outlook->memory_bytes;
-    const int status = outlook->obstacles.empty() ? 0 : exit_code(Errc::refused);
+    const int status = outlook->blockers.empty() ? 0 : exit_code(Errc::refused);
     const int shown = json_ ? answer(report, *outlook, free, status) : tell(report, *outlook, free, fits);
     return shown != 0 ? shown : status;
   }
@@ -77,10 +77,10 @@ class Check : public Command {
 
   int tell(const Report& report, const Outlook& outlook, std::optional<std::uint64_t> free, bool fits) const {
     std::string text = fmt::format("{} ({}): {}\n", pid_, outlook.command,
-                                   outlook.obstacles.empty() ? "can be saved" : "cannot be saved");
-    for (const auto& obstacle : outlook.obstacles) {
-      text += fmt::format("  {}: {}\n", obstacle.object, obstacle.reason);
-      if (!obstacle.remedy.empty()) text += fmt::format("    remedy: {}\n", obstacle.remedy);
+                                   outlook.blockers.empty() ? "can be saved" : "cannot be saved");
+    for (const auto& blocker : outlook.blockers) {
+      text += fmt::format("  {}: {}\n", blocker.object, blocker.reason);
+      if (!blocker.remedy.empty()) text += fmt::format("    remedy: {}\n", blocker.remedy);
     }
     for (const auto& note : outlook.notes) text += fmt::format("  note: {}\n", note);
     text += fmt::format("  has: {} threads, {} mappings, {} descriptors\n", outlook.threads, outlook.mappings,
@@ -95,16 +95,11 @@ class Check : public Command {
 
   int answer(const Report& report, const Outlook& outlook, std::optional<std::uint64_t> free,
              int status) const {
-    nlohmann::json blockers = nlohmann::json::array();
-    for (const auto& obstacle : outlook.obstacles) {
-      blockers.push_back(
-          {{"object", obstacle.object}, {"reason", obstacle.reason}, {"remedy", obstacle.remedy}});
-    }
     nlohmann::json value = {{"pid", std::stoi(pid_)},
                             {"command", outlook.command},
-                            {"can_be_saved", outlook.obstacles.empty()},
+                            {"can_be_saved", outlook.blockers.empty()},
                             {"exit", status},
-                            {"blockers", blockers},
+                            {"blockers", json_blockers(outlook.blockers)},
                             {"notes", outlook.notes},
                             {"threads", outlook.threads},
                             {"mappings", outlook.mappings},

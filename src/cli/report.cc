@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <charconv>
 #include <cstdio>
 #include <cstring>
 #include <ctime>
@@ -24,6 +25,55 @@ std::string printable(std::string_view text) {
     }
   }
   return out;
+}
+
+namespace {
+
+// "fd 3, 5 (...)" or "fd 3, fd 5 (...)": 3 and 5.
+std::vector<int> descriptors_in(std::string_view object) {
+  std::vector<int> descriptors;
+  while (object.starts_with("fd ")) {
+    object.remove_prefix(3);
+    for (;;) {
+      int number = 0;
+      const auto [end, problem] = std::from_chars(object.data(), object.data() + object.size(), number);
+      if (problem != std::errc()) return descriptors;
+      descriptors.push_back(number);
+      object.remove_prefix(static_cast<std::size_t>(end - object.data()));
+      if (!object.starts_with(", ")) return descriptors;
+      object.remove_prefix(2);
+      if (object.starts_with("fd ")) break;
+    }
+  }
+  return descriptors;
+}
+
+// What is in the parentheses at the end; else from the first '/' that begins a word.
+nlohmann::json path_in(std::string_view object) {
+  const bool is_descriptor = object.starts_with("fd ");
+  if (const auto open = object.find(" ("); open != std::string_view::npos && object.ends_with(')')) {
+    const auto inside = object.substr(open + 2, object.size() - open - 3);
+    if (is_descriptor || inside.starts_with('/')) return std::string(inside);
+  }
+  if (is_descriptor) return nullptr;
+  const auto slash = object.starts_with('/') ? 0 : object.find(" /");
+  if (slash == std::string_view::npos) return nullptr;
+  return std::string(object.substr(slash == 0 ? 0 : slash + 1));
+}
+
+}  // namespace
+
+nlohmann::json json_blockers(const std::vector<Blocker>& blockers) {
+  nlohmann::json list = nlohmann::json::array();
+  for (const Blocker& blocker : blockers) {
+    list.push_back({{"kind", blocker.kind},
+                    {"object", blocker.object},
+                    {"descriptors", descriptors_in(blocker.object)},
+                    {"path", path_in(blocker.object)},
+                    {"reason", blocker.reason},
+                    {"remedy", blocker.remedy}});
+  }
+  return list;
 }
 
 std::string json_text(const nlohmann::json& value) {
@@ -56,12 +106,18 @@ int Report::fail(const Error& error, int status) const {
   const std::string action = action_.empty() || message.starts_with(action_ + ": ") ? "" : action_ + ": ";
   if (json_) {
     nlohmann::json value;
+    std::vector<Blocker> blockers = error.blockers();
+    // A refusal as a whole, before anything was looked at one by one.
+    if (blockers.empty() && exit_code(error.code()) == exit_code(Errc::refused)) {
+      blockers.push_back({"process", action_, message, error.hint()});
+    }
     // From 128 on a signal ended it, which the codes do not know.
     value["error"] = {{"code", status >= 128 ? "interrupted" : std::string(to_string(error.code()))},
                       {"exit", status},
                       {"errno", error.error_number()},
                       {"message", action + message},
-                      {"hint", error.hint()}};
+                      {"hint", error.hint()},
+                      {"blockers", json_blockers(blockers)}};
     (void)write_all(STDOUT_FILENO, json_text(value), "standard output");  // the exit status tells it anyway
     return status;
   }

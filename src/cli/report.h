@@ -3,9 +3,10 @@
 //
 // What this file knows
 //   "crs: checkpoint 4711: <sentence>", further lines (blockers) indented, then "hint: ...". With --json the
-//   same is one object on stdout: {"error": {"code", "exit", "errno", "message", "hint"}}, and nothing of it
-//   goes to stderr. Text from outside (names of commands and files) may hold control characters; on a
-//   terminal they could do anything, so they are shown as \xNN.
+//   same is one object on stdout: {"error": {"code", "exit", "errno", "message", "hint", "blockers"}}, and
+//   nothing of it goes to stderr. A blocker is {"kind", "object", "descriptors", "path", "reason", "remedy"}.
+//   Text from outside (names of commands and files) may hold control characters; on a terminal they could do
+//   anything, so they are shown as \xNN.
 #pragma once
 
 #include <chrono>
@@ -13,6 +14,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "os/result.h"
 
@@ -42,6 +44,9 @@ class Report {
   bool quiet_ = false;
 };
 
+// A list of objects. The descriptors and the path are taken from the object's text, "fd 3, 5 (/a/path)" or
+// "file /a/path"; a path that is not there is null.
+nlohmann::json json_blockers(const std::vector<Blocker>& blockers);
 // Without control characters, newline excepted.
 std::string printable(std::string_view text);
 // For JSON: invalid UTF-8 replaced.

@@ -9,7 +9,7 @@ Status Blockers::to_status(const std::string& what) const {
     text += "\n  " + blocker.object + ": " + blocker.reason;
     if (!blocker.remedy.empty()) text += "\n    " + blocker.remedy;
   }
-  return Error(Errc::refused, std::move(text));
+  return std::move(Error(Errc::refused, std::move(text)).set_blockers(list_));
 }
 
 }  // namespace crs

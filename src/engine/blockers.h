@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -9,19 +10,15 @@
 
 namespace crs {
 
-struct Blocker {
-  std::string object;  // "fd 7 (socket:[4711], a TCP connection)": what, of which process, with path
-  std::string reason;  // why it cannot be saved or restored
-  std::string remedy;  // what the user can do
-};
-
 // Filled by collect() and check(); the walk goes on after each, so that one run lists them all. A note is
 // something the user should know that does not prevent anything ("CPU time starts from zero").
 class Blockers {
  public:
   void add(std::string object, std::string reason, std::string remedy) {
-    list_.push_back({std::move(object), std::move(reason), std::move(remedy)});
+    list_.push_back({kind_, std::move(object), std::move(reason), std::move(remedy)});
   }
+  // Whose walk it is from here on: the kind of all that is added.
+  void set_kind(std::string_view kind) { kind_ = kind; }
   void note(std::string text) { notes_.push_back(std::move(text)); }
 
   bool empty() const { return list_.empty(); }
@@ -31,6 +28,7 @@ class Blockers {
   Status to_status(const std::string& what) const;
 
  private:
+  std::string kind_;
   std::vector<Blocker> list_;
   std::vector<std::string> notes_;
 };

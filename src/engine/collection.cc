@@ -21,11 +21,15 @@ Status Collection::collect(FrozenProcess& target, Blockers& blockers, store::Sna
   }
   CRS_CHECK(make_remote_calls(target, jobs, deadline));
   CollectContext context{target, questions, blockers, writer};
+  blockers.set_kind(ThreadTable::section);
   CRS_CHECK(threads_.collect(context).context("threads"));
+  blockers.set_kind(MemoryMap::section);
   CRS_CHECK(memory_.collect(context).context("memory"));
+  blockers.set_kind(DescriptorTable::section);
   CRS_CHECK(descriptors_.collect(context, kinds_).context("descriptors"));
   for (const ActiveKind& each : kinds_) {
     CRS_CHECK(deadline.check("the process was being looked at"));
+    blockers.set_kind(each.info->section);
     CRS_CHECK(each.kind->collect(context).context(each.info->section));
   }
   return ok();

@@ -219,9 +219,11 @@ Status DescriptorTable::collect(CollectContext& context, std::span<const ActiveK
       continue;
     }
     description.set_kind(owner->info->section);
+    context.blockers.set_kind(owner->info->section);
     CRS_CHECK(owner->kind->collect_file(context, file).context([&] {
       return fd_list(file.fds) + " (" + file.path + ")";
     }));
+    context.blockers.set_kind(section);
   }
   for (auto& [number, descriptor] : descriptors) *table.add_descriptors() = descriptor;
   return ok();

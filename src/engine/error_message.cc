@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/error_message.h"
 
+#include <array>
 #include <nlohmann/json.hpp>
 
 namespace crs {
@@ -13,6 +14,10 @@ std::string PartReport::to_text() const {
                         {"message", error->message()},
                         {"hint", error->hint()},
                         {"trail", error->trail()}};
+    auto& blockers = message["error"]["blockers"] = nlohmann::json::array();
+    for (const Blocker& each : error->blockers()) {
+      blockers.push_back({each.kind, each.object, each.reason, each.remedy});
+    }
   }
   return message.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
@@ -29,6 +34,11 @@ Result<PartReport> PartReport::parse(const std::string& text) {
     error.set_errno(found->value("errno", 0)).set_hint(found->value("hint", ""));
     const auto trail = found->value("trail", std::vector<std::string>());
     for (auto step = trail.rbegin(); step != trail.rend(); ++step) error.add_context(*step);
+    std::vector<Blocker> blockers;
+    for (const auto& each : found->value("blockers", std::vector<std::array<std::string, 4>>())) {
+      blockers.push_back({each[0], each[1], each[2], each[3]});
+    }
+    error.set_blockers(std::move(blockers));
     report.error = std::move(error);
   }
   return report;

@@ -129,10 +129,16 @@ Status Restoration::check(Blockers& blockers) {
     return descriptors_.is_replaced(id, options_.restore);
   };
   CheckContext context{snapshot_, options_.restore, blockers, is_replaced};
+  blockers.set_kind(ThreadTable::section);
   CRS_CHECK(threads_.check(context));
+  blockers.set_kind(MemoryMap::section);
   CRS_CHECK(memory_.check(context));
+  blockers.set_kind(DescriptorTable::section);
   CRS_CHECK(descriptors_.check(context, kinds_));
-  for (const ActiveKind& each : kinds_) CRS_CHECK(each.kind->check(context).context(each.info->section));
+  for (const ActiveKind& each : kinds_) {
+    blockers.set_kind(each.info->section);
+    CRS_CHECK(each.kind->check(context).context(each.info->section));
+  }
   return space_.plan();
 }
 

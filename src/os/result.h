@@ -42,6 +42,14 @@ std::string_view to_string(Errc code);
 // 8 bad snapshot, 9 storage, 10 anything else.
 int exit_code(Errc code);
 
+// One thing that stands in the way of a checkpoint or a restart.
+struct Blocker {
+  std::string kind;    // who found it: the section of a kind of kernel object ("pipes")
+  std::string object;  // "fd 7 (pipe:[4711])", "thread 42": what, with path
+  std::string reason;  // why it cannot be saved or restored
+  std::string remedy;  // what the user can do
+};
+
 class [[nodiscard]] Error {
  public:
   Error(Errc code, std::string message) : code_(code), message_(std::move(message)) {}
@@ -56,6 +64,8 @@ class [[nodiscard]] Error {
   const std::string& message() const { return message_; }
   const std::string& hint() const { return hint_; }
   const std::vector<std::string>& trail() const { return trail_; }
+  // What was refused, one by one; the message holds them as text.
+  const std::vector<Blocker>& blockers() const { return blockers_; }
 
   // Adds the one fact that this layer alone knows, in front of the trail.
   Error& add_context(std::string step) {
@@ -78,6 +88,10 @@ class [[nodiscard]] Error {
     code_ = code;
     return *this;
   }
+  Error& set_blockers(std::vector<Blocker> blockers) {
+    blockers_ = std::move(blockers);
+    return *this;
+  }
   Error& set_errno(int error_number) {
     errno_ = error_number;
     return *this;
@@ -92,6 +106,7 @@ class [[nodiscard]] Error {
   std::string message_;
   std::string hint_;
   std::vector<std::string> trail_;
+  std::vector<Blocker> blockers_;
 };
 
 template <class T>

@@ -63,13 +63,6 @@ struct CapabilityReport {
   std::vector<Capability> capabilities;
 };
 
-// What is in the way of a checkpoint.
-struct Obstacle {
-  std::string object;
-  std::string reason;
-  std::string remedy;
-};
-
 enum class AfterCheckpoint : std::uint8_t { run, terminate, stop };
 
 struct CheckpointRequest {
@@ -91,7 +84,7 @@ struct SavedProcess {
 
 // What a checkpoint would find.
 struct Outlook {
-  std::vector<Obstacle> obstacles;
+  std::vector<Blocker> blockers;  // what is in the way of a checkpoint
   std::vector<std::string> notes;
   std::uint64_t threads = 0;
   std::uint64_t mappings = 0;

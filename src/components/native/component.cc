@@ -155,9 +155,7 @@ class Native : public Component {
   Result<Outlook> examine(Pid pid, Deadline deadline) const override {
     CRS_TRY(auto report, engine_.examine(pid, deadline));
     Outlook outlook;
-    for (const auto& blocker : report.blockers.list()) {
-      outlook.obstacles.push_back({blocker.object, blocker.reason, blocker.remedy});
-    }
+    outlook.blockers = report.blockers.list();
     outlook.notes = report.blockers.notes();
     outlook.threads = report.threads;
     outlook.mappings = report.mappings;
