@@ -18,6 +18,7 @@
 
 #include "engine/frozen_state.h"
 #include "engine/interrupted_calls.h"
+#include "engine/rseq_registration.h"
 
 namespace crs {
 namespace {
@@ -86,22 +87,18 @@ Status check_is_ordinary(Pid pid, const ProcStat& stat) {
 // A thread inside an rseq critical section is sent to its abort handler, as the kernel does on preemption:
 // with its registers elsewhere for a while, the kernel would forget that it was in one (rseq(2)).
 Status leave_critical_section(FrozenThread& thread, int memory) {
-  constexpr auto get_configuration = static_cast<__ptrace_request>(0x420f);  // PTRACE_GET_RSEQ_CONFIGURATION
-  struct {
-    std::uint64_t address;
-    std::uint32_t size, signature, flags, padding;
-  } rseq{};
   struct {
     std::uint32_t version, flags;
     std::uint64_t start, length, abort;
   } section{};
   constexpr std::uint64_t rseq_cs_offset = 8;  // struct rseq, include/uapi/linux/rseq.h
-  if (ptrace(get_configuration, thread.tid.v, sizeof rseq, &rseq) < 0 || rseq.address == 0) return ok();
+  const auto rseq = read_rseq_registration(thread.tid);
+  if (!rseq || rseq->address == 0) return ok();
   std::uint64_t pointer = 0;
   const auto peek = [memory](std::uint64_t from, auto& into) {
     return pread(memory, &into, sizeof into, static_cast<off_t>(from)) == static_cast<ssize_t>(sizeof into);
   };
-  if (!peek(rseq.address + rseq_cs_offset, pointer) || pointer == 0 || !peek(pointer, section)) return ok();
+  if (!peek(rseq->address + rseq_cs_offset, pointer) || pointer == 0 || !peek(pointer, section)) return ok();
   if (thread.registers.rip - section.start >= section.length) return ok();
   thread.registers.rip = section.abort;
   thread.registers.orig_rax = ~std::uint64_t{0};

@@ -14,6 +14,7 @@
 
 #include "engine/frozen_state.h"
 #include "engine/remote_calls.h"
+#include "engine/rseq_registration.h"
 
 namespace crs {
 namespace {
@@ -36,10 +37,19 @@ Tid Rebuilder::host_tid(NsPid ns_tid) const {
   return found == host_tids_.end() ? Tid(0) : found->second;
 }
 
+Result<int> Rebuilder::wait_for(Tid tid) const {
+  auto status = wait_for_stop(tid, setup_.deadline);
+  // Said in other words than of a process that does not want to be frozen.
+  if (!status && status.error().code() == Errc::timeout) {
+    CRS_CHECK(setup_.deadline.check("the process was being rebuilt"));
+  }
+  return status;
+}
+
 Status Rebuilder::begin() {
   const Tid leader(setup_.pid.v);
   for (;;) {
-    CRS_TRY(const int status, wait_for_stop(leader, setup_.deadline));
+    CRS_TRY(const int status, wait_for(leader));
     if (status >> 16 == 0 && WSTOPSIG(status) == SIGSTOP) break;
     CRS_CHECK(resume(leader, PTRACE_CONT));
   }
@@ -83,7 +93,7 @@ Status Rebuilder::start(const Job& job) {
 Status Rebuilder::await_end(const Job& job) {
   const Tid tid = host_tid(job.thread);
   for (;;) {
-    CRS_TRY(const int status, wait_for_stop(tid, setup_.deadline));
+    CRS_TRY(const int status, wait_for(tid));
     const int signal = WSTOPSIG(status);
     if (job.stepped && signal == (SIGTRAP | 0x80)) {
       CRS_TRY(const user_regs_struct registers, registers_of(tid));
@@ -104,9 +114,7 @@ Status Rebuilder::await_end(const Job& job) {
         return Error::from_errno(errno, "read a new thread's id", Errc::target_gone);
       }
       const Tid thread(static_cast<pid_t>(made));
-      CRS_CHECK(wait_for_stop(thread, setup_.deadline).has_value()
-                    ? ok()
-                    : Error(Errc::target_gone, "a thread ended"));
+      CRS_TRY([[maybe_unused]] const int first_stop, wait_for(thread));
       CRS_TRY(const ProcDir proc, ProcDir::open(Pid(thread.v)));
       CRS_TRY(const ProcFields fields, proc.status());
       const auto ids = fields.numbers("NSpid");
@@ -176,15 +184,8 @@ Status Rebuilder::run() {
 }
 
 Status Rebuilder::unregister_rseq() {
-  constexpr auto get_configuration = static_cast<__ptrace_request>(0x420f);  // PTRACE_GET_RSEQ_CONFIGURATION
-  constexpr int unregister = 1;                                              // RSEQ_FLAG_UNREGISTER
-  struct {
-    std::uint64_t address;
-    std::uint32_t size, signature, flags, padding;
-  } rseq{};
-  if (ptrace(get_configuration, setup_.pid.v, sizeof rseq, &rseq) < 0) {
-    return Error::from_errno(errno, "read the rseq registration");
-  }
+  constexpr int unregister = 1;  // RSEQ_FLAG_UNREGISTER
+  CRS_TRY(const auto rseq, read_rseq_registration(Tid(setup_.pid.v)));
   if (rseq.address == 0) return ok();
   leader_batch_.call("unregister rseq", SYS_rseq, RemoteAddr(rseq.address), rseq.size, unregister,
                      rseq.signature);
@@ -242,7 +243,7 @@ Status Rebuilder::leave(RemoteAddr hole, std::uint64_t size) {
   // A thread left at the entry of rt_sigreturn shows one exit stop first.
   for (bool entered = false;;) {
     CRS_CHECK(resume(tid, PTRACE_SYSCALL));
-    CRS_TRY(const int status, wait_for_stop(tid, setup_.deadline));
+    CRS_TRY(const int status, wait_for(tid));
     if (WSTOPSIG(status) != (SIGTRAP | 0x80)) continue;
     CRS_TRY(registers, registers_of(tid));
     if (!entered) {

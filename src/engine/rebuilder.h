@@ -69,6 +69,7 @@ class Rebuilder : public RebuildContext {
     bool stepped = false;
   };
   Status run_round(std::vector<Job>& jobs);
+  Result<int> wait_for(Tid tid) const;
   Status start(const Job& job);
   Status await_end(const Job& job);
   Status resume(Tid tid, int how);

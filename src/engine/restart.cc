@@ -140,6 +140,18 @@ struct InitSetup {
   be_init(program, setup.changes);
 }
 
+// What the init says, or that the deadline passed before it said anything.
+Result<std::string> read_report(int fd, const Deadline& deadline) {
+  constexpr int milliseconds_between_looks = 20;  // a signal may come just before the wait
+  for (;;) {
+    pollfd look{fd, POLLIN, 0};
+    const int found = poll(&look, 1, milliseconds_between_looks);
+    if (found > 0) return read_fd(fd, "the restart's report");
+    if (found < 0 && errno != EINTR) return Error::from_errno(errno, "wait for the restart's report");
+    CRS_CHECK(deadline.check("the process was being rebuilt"));
+  }
+}
+
 // Our number of the init's only child.
 Result<Pid> child_of(Pid init, NsPid inner) {
   const std::string number = std::to_string(init.v);
@@ -202,7 +214,7 @@ Result<RestartedProcess> restart_in_namespace(Restoration& restoration) {
   }
   report_out.reset();
   changes_out.reset();
-  const auto text = read_fd(report_in.get(), "the restart's report");
+  const auto text = read_report(report_in.get(), restoration.deadline());
   auto report = text ? PartReport::parse(*text) : Result<PartReport>(text.error());
   const auto give_up = [&](Error error) {
     kill(static_cast<pid_t>(init), SIGKILL);

@@ -22,7 +22,7 @@
 namespace crs {
 namespace {
 
-// Blocks all signals as long as it lives, so that a forked copy starts with them blocked.
+// Blocks all signals as long as it lives or for good, so that a forked copy starts with them blocked.
 class BlockedSignals {
  public:
   BlockedSignals() {
@@ -32,9 +32,13 @@ class BlockedSignals {
   }
   BlockedSignals(const BlockedSignals&) = delete;
   BlockedSignals& operator=(const BlockedSignals&) = delete;
-  ~BlockedSignals() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  ~BlockedSignals() {
+    if (!kept_) pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+  }
+  void keep() { kept_ = true; }
 
  private:
+  bool kept_ = false;
   sigset_t before_{};
 };
 
@@ -252,8 +256,14 @@ Result<Pid> Restoration::create(std::vector<std::string>& notes) {
   channel_number_ = std::max(unused, descriptors_.first_free());
   executable_number_ = channel_number_ + 1;
   const NsPid number = threads_.ids().front();
-  const BlockedSignals blocked;
-  CRS_TRY(const Pid pid, clone_with_number(number));
+  // Only the copy keeps them blocked: we ourselves must hear of Ctrl-C.
+  const auto make_copy = [&] {
+    BlockedSignals blocked;
+    auto made = clone_with_number(number);
+    if (made && made->v == 0) blocked.keep();
+    return made;
+  };
+  CRS_TRY(const Pid pid, make_copy());
   if (pid.v == 0) {
     // Not before the tracer has us: it must see the stop at the end.
     ours.reset();

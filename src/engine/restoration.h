@@ -30,6 +30,7 @@ class Restoration {
   Status load();  // every section; errors: bad_snapshot
   Status check(Blockers& blockers);
   const ThreadTable& threads() const { return threads_; }
+  const Deadline& deadline() const { return options_.deadline; }
   nlohmann::json describe() const;
 
   // Makes the process and lets it run; on failure nothing of it is left. Answers its pid (ours to wait for).

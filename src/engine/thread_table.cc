@@ -15,18 +15,11 @@
 #include <set>
 
 #include "engine/interrupted_calls.h"
+#include "engine/rseq_registration.h"
 
 namespace crs {
 namespace {
 
-constexpr auto ptrace_get_rseq_configuration = static_cast<__ptrace_request>(0x420f);
-struct RseqConfiguration {
-  std::uint64_t address;
-  std::uint32_t size;
-  std::uint32_t signature;
-  std::uint32_t flags;
-  std::uint32_t padding;
-};
 constexpr std::uint64_t user_space_end = 0x7ffffffff000;
 constexpr std::size_t xcr0_offset = 464;  // ptrace puts the features that the kernel uses there
 constexpr std::size_t xstate_bv_offset = 512;
@@ -104,17 +97,10 @@ Status ThreadTable::collect(CollectContext& context) {
     saved.set_robust_list_size(robust_list_size);
 
     const user_regs_struct registers = remake_call(thread.registers, read);
-    RseqConfiguration rseq{};
-    if (ptrace(ptrace_get_rseq_configuration, thread.tid.v, sizeof rseq, &rseq) >= 0) {
-      saved.set_rseq_address(rseq.address);
-      saved.set_rseq_size(rseq.size);
-      saved.set_rseq_signature(rseq.signature);
-    } else if (errno == EIO) {
-      return Error(Errc::unsupported,
-                   "this kernel does not tell rseq registrations (Linux 5.13 or newer does)");
-    } else {
-      return Error::from_errno(errno, "read the rseq registration of " + to_string(thread.tid));
-    }
+    CRS_TRY(const auto rseq, read_rseq_registration(thread.tid));
+    saved.set_rseq_address(rseq.address);
+    saved.set_rseq_size(rseq.size);
+    saved.set_rseq_signature(rseq.signature);
     saved.set_registers(&registers, sizeof registers);
     CRS_TRY(const ProcDir task, target.proc().open_task(thread.tid));
     CRS_TRY(std::string name, task.read("comm"));
