@@ -63,6 +63,7 @@ class Checkpoint : public Command {
     report.set_quiet(quiet_);
     InterruptGuard interrupt;
     auto saved = work(invocation, report, interrupt);
+    if (!saved && used_store_) used_store_->forget_if_empty(used_job_);
     if (!saved && interrupt.signal() != 0) {
       saved.error().set_hint("the process runs on, and nothing was left behind");
       report.fail(saved.error(), 128 + interrupt.signal());
@@ -132,8 +133,9 @@ class Checkpoint : public Command {
       CRS_TRY(const auto stat, proc->stat());
       manifest.job = default_job_name(stat.comm, pid);
     }
-    CRS_TRY(auto store, open_store(store_, service, true));
-    auto writer = store.begin(manifest.job, pages);
+    CRS_TRY(used_store_, open_store(store_, service, true));
+    used_job_ = manifest.job;
+    auto writer = used_store_->begin(manifest.job, pages);
     if (!writer) return std::move(writer).error();
     manifest.generation = generation_of(*writer);
     return writer;
@@ -173,6 +175,8 @@ class Checkpoint : public Command {
   }
 
   std::string pid_, job_, store_, output_, component_, codec_ = "zstd", timeout_;
+  std::optional<store::Store> used_store_;
+  std::string used_job_;
   int level_ = 1;
   bool term_ = false, stop_ = false, json_ = false, quiet_ = false;
 };

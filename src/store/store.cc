@@ -16,6 +16,7 @@
 #include <utility>
 
 #include "os/file_io.h"
+#include "os/nearest_name.h"
 #include "store/directory.h"
 
 namespace crs::store {
@@ -51,19 +52,6 @@ std::uint64_t bytes_in(const std::string& directory) {
       sum += static_cast<std::uint64_t>(status.st_size);
   }
   return sum;
-}
-
-std::size_t edit_distance(std::string_view a, std::string_view b) {
-  std::vector<std::size_t> row(b.size() + 1);
-  for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;
-  for (std::size_t i = 1; i <= a.size(); ++i) {
-    std::size_t diagonal = std::exchange(row[0], i);
-    for (std::size_t j = 1; j <= b.size(); ++j) {
-      const std::size_t same = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
-      diagonal = std::exchange(row[j], std::min({same, row[j] + 1, row[j - 1] + 1}));
-    }
-  }
-  return row[b.size()];
 }
 
 std::string joined(const std::vector<std::string>& words) {
@@ -106,6 +94,22 @@ Result<OwnedFd> lock_job(const std::string& directory) {
     return Error::from_errno(errno, "lock " + directory, Errc::storage);
   }
   return lock;
+}
+
+// Another command may remove an empty job between our making and locking it (forget_if_empty): then again.
+Result<OwnedFd> make_and_lock_job(const std::string& directory) {
+  for (int attempt = 0; attempt < 20; ++attempt) {
+    CRS_CHECK(make_directories(directory));
+    auto lock = lock_job(directory);
+    if (!lock && lock.error().error_number() != ENOENT) return lock;
+    struct stat locked {};
+    struct stat named {};
+    if (!lock || fstat(lock->get(), &locked) != 0 || stat(directory.c_str(), &named) != 0) continue;
+    if (locked.st_dev != named.st_dev || locked.st_ino != named.st_ino) continue;
+    CRS_CHECK(check_private(directory));
+    return lock;
+  }
+  return Error(Errc::busy, directory + " is removed and made again all the time");
 }
 
 }  // namespace
@@ -183,9 +187,7 @@ Result<SnapshotWriter> Store::begin(std::string_view job, const PageFileOptions&
         .with_hint("letters, digits, '.', '_', '-' and '+', not starting with '.'");
   }
   const std::string directory = path_ + "/" + std::string(job);
-  CRS_CHECK(make_directories(directory));
-  CRS_CHECK(check_private(directory));
-  CRS_TRY(const OwnedFd lock, lock_job(directory));
+  CRS_TRY(const OwnedFd lock, make_and_lock_job(directory));
   CRS_TRY(const auto names, list_directory(directory));
   std::uint64_t highest = 0;
   for (const std::string& name : names) {
@@ -202,6 +204,14 @@ Result<SnapshotWriter> Store::begin(std::string_view job, const PageFileOptions&
     highest = std::max(highest, generation_number(number_text).value_or(0));
   }
   return SnapshotWriter::create(directory + "/" + generation_name(highest + 1), options);
+}
+
+void Store::forget_if_empty(std::string_view job) const {
+  if (!valid_job_name(job)) return;
+  const std::string directory = path_ + "/" + std::string(job);
+  // The lock, so that nobody who is choosing a number in it loses it under their feet.
+  const auto lock = lock_job(directory);
+  if (lock) (void)rmdir(directory.c_str());  // ENOTEMPTY: it is in use
 }
 
 Result<std::string> Store::resolve(std::string_view name) const {

@@ -35,6 +35,8 @@ class Store {
   // A writer for the next generation of the job. Two writers at once get different numbers (the job's
   // directory, held by flock(2), serialises the choice).
   Result<SnapshotWriter> begin(std::string_view job, const PageFileOptions& options) const;
+  // Removes the job's directory if there is nothing in it, as after a refused checkpoint.
+  void forget_if_empty(std::string_view job) const;
   // "JOB" (its latest), "JOB@N", or a path to a snapshot directory (anything with a '/' or that exists as a
   // directory with a manifest.json). errors: not_found naming what was looked for and where.
   Result<std::string> resolve(std::string_view name) const;
