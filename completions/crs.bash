@@ -77,9 +77,9 @@ _crs() {
     checkpoint) options+=" --job --store --output -o --term --stop --component --compress --level --timeout --json --quiet" ;;
     restart) options+=" --detach --pidfile --pid --stdio --fd --files --allow-changed-files --ignore-cpu --store --timeout --json --quiet" ;;
     check) options+=" --store --component --timeout --json" ;;
-    list | inspect) options+=" --store --json" ;;
-    verify) options+=" --store --json --quiet" ;;
-    rm) options+=" --all --keep --store --json --quiet" ;;
+    list | inspect) options+=" --store --timeout --json" ;;
+    verify) options+=" --store --timeout --json --quiet" ;;
+    rm) options+=" --all --keep --store --timeout --json --quiet" ;;
     components | params) options+=" --json" ;;
   esac
   if [[ $cur == -* ]]; then

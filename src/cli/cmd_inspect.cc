@@ -22,6 +22,7 @@ class Inspect : public Command {
   void declare(CLI::App& app) override {
     app.add_option("SNAPSHOT", snapshot_, "a path, JOB or JOB@N")->required();
     app.add_option("--store", store_, "the store ($CRS_STORE, else ~/.local/state/crs)")->type_name("DIR");
+    app.add_option("--timeout", timeout_, "give up after this long: 30, 500ms, 5m")->type_name("TIME");
     app.add_flag("--json", json_, "as JSON: {\"manifest\": ..., \"sections\": ...}");
     app.footer(help_text);
   }
@@ -38,10 +39,13 @@ class Inspect : public Command {
 
  private:
   Result<nlohmann::json> work(const Service& service) const {
+    CRS_TRY(const auto deadline, parse_timeout(timeout_));
     CRS_TRY(const auto path, find_snapshot(snapshot_, store_, service));
     CRS_TRY(const auto reader, store::SnapshotReader::open(path));
+    CRS_CHECK(deadline.check("the snapshot was being read"));
     CRS_TRY(const auto* maker, service.maker_of(reader.manifest()));
     CRS_TRY(auto sections, maker->component->inspect(reader));
+    CRS_CHECK(deadline.check("the snapshot was being read"));
     nlohmann::json value;
     value["path"] = reader.path();
     value["sections"] = std::move(sections);
@@ -80,7 +84,7 @@ class Inspect : public Command {
     return text;
   }
 
-  std::string snapshot_, store_;
+  std::string snapshot_, store_, timeout_;
   bool json_ = false;
 };
 

@@ -48,6 +48,7 @@ class List : public Command {
   void declare(CLI::App& app) override {
     app.add_option("JOB", job_, "all snapshots of this job");
     app.add_option("--store", store_, "the store ($CRS_STORE, else ~/.local/state/crs)")->type_name("DIR");
+    app.add_option("--timeout", timeout_, "give up after this long: 30, 500ms, 5m")->type_name("TIME");
     app.add_flag("--json", json_, "as JSON");
     app.footer(help_text);
   }
@@ -63,6 +64,7 @@ class List : public Command {
 
  private:
   Result<std::vector<Row>> find_rows(const Service& service) const {
+    CRS_TRY(const auto deadline, parse_timeout(timeout_));
     std::vector<Row> rows;
     auto store = open_store(store_, service, false);
     if (!store) {
@@ -77,6 +79,7 @@ class List : public Command {
       return Error(Errc::usage, "'" + job_ + "' is no name for a job");
     }
     for (const auto& job : jobs) {
+      CRS_CHECK(deadline.check("the store was being read"));
       auto generations = store->generations(job);
       if (!generations) {
         if (job_.empty() && generations.error().code() == Errc::not_found) continue;  // removed meanwhile
@@ -138,7 +141,7 @@ class List : public Command {
     return report.answer(list);
   }
 
-  std::string job_, store_;
+  std::string job_, store_, timeout_;
   bool json_ = false;
 };
 

@@ -26,6 +26,7 @@ class Remove : public Command {
     auto* all = app.add_flag("--all", all_, "every snapshot of the jobs named");
     app.add_option("--keep", keep_, "every one but the K latest")->type_name("K")->excludes(all);
     app.add_option("--store", store_, "the store ($CRS_STORE, else ~/.local/state/crs)")->type_name("DIR");
+    app.add_option("--timeout", timeout_, "give up after this long: 30, 500ms, 5m")->type_name("TIME");
     app.add_flag("--json", json_, "tell what was removed as JSON");
     app.add_flag("-q,--quiet", quiet_, "do not list what was removed");
     app.footer(help_text);
@@ -56,6 +57,7 @@ class Remove : public Command {
       if (!number) return Error(Errc::usage, "--keep wants a number, not '" + keep_ + "'");
       keep = *number;
     }
+    CRS_TRY(const auto deadline, parse_timeout(timeout_));
     CRS_TRY(const auto store, open_store(store_, service, false));
     std::vector<store::Generation> chosen;
     for (const auto& name : names_) {
@@ -67,11 +69,13 @@ class Remove : public Command {
       }
     }
     for (const auto& generation : chosen) {
+      CRS_CHECK(deadline.check("snapshots were being removed"));
       auto removed = store.remove(generation);
       if (!removed) {
         return std::move(removed).error().with_context(generation.job + "@" +
                                                        std::to_string(generation.number));
       }
+      store.forget_if_empty(generation.job);
     }
     return chosen;
   }
@@ -108,7 +112,7 @@ class Remove : public Command {
   }
 
   std::vector<std::string> names_;
-  std::string keep_, store_;
+  std::string keep_, store_, timeout_;
   bool all_ = false, json_ = false, quiet_ = false;
 };
 

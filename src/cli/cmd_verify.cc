@@ -22,6 +22,7 @@ class Verify : public Command {
   void declare(CLI::App& app) override {
     app.add_option("SNAPSHOT", snapshot_, "a path, JOB or JOB@N")->required();
     app.add_option("--store", store_, "the store ($CRS_STORE, else ~/.local/state/crs)")->type_name("DIR");
+    app.add_option("--timeout", timeout_, "give up after this long: 30, 500ms, 5m")->type_name("TIME");
     app.add_flag("--json", json_, "as JSON");
     app.add_flag("-q,--quiet", quiet_, "tell it by the exit status alone");
     app.footer(help_text);
@@ -48,13 +49,14 @@ class Verify : public Command {
 
  private:
   Result<store::SnapshotReader> work(const Service& service) const {
+    CRS_TRY(const auto deadline, parse_timeout(timeout_));
     CRS_TRY(const auto path, find_snapshot(snapshot_, store_, service));
     CRS_TRY(auto reader, store::SnapshotReader::open(path));
-    CRS_CHECK(reader.verify(std::clamp(std::thread::hardware_concurrency(), 1u, 8u)));
+    CRS_CHECK(reader.verify(std::clamp(std::thread::hardware_concurrency(), 1u, 8u), deadline));
     return reader;
   }
 
-  std::string snapshot_, store_;
+  std::string snapshot_, store_, timeout_;
   bool json_ = false, quiet_ = false;
 };
 

@@ -17,6 +17,7 @@
 #include <string>
 #include <string_view>
 
+#include "os/deadline.h"
 #include "os/result.h"
 
 namespace crs::store {
@@ -103,7 +104,7 @@ class PageFileReader {
   Status read_chunk(std::size_t index, std::span<const std::span<std::byte>> into) const;
 
   // Reads every chunk and throws the data away, with `threads` threads. errors: bad_snapshot.
-  Status verify(unsigned threads) const;
+  Status verify(unsigned threads, const Deadline& deadline = {}) const;
 
  private:
   struct State;

@@ -288,7 +288,7 @@ Status PageFileReader::read_chunk(std::size_t index, std::span<const std::span<s
   return state_->read_checked(state_->chunks[index], into);
 }
 
-Status PageFileReader::verify(unsigned threads) const {
+Status PageFileReader::verify(unsigned threads, const Deadline& deadline) const {
   CRS_CHECK(state_->check_gaps());
   std::atomic<std::size_t> next{0};
   std::mutex mutex;
@@ -300,7 +300,8 @@ Status PageFileReader::verify(unsigned threads) const {
       const std::size_t index = next.fetch_add(1);
       if (index >= chunk_count()) return;
       const std::span<std::byte> whole = std::span(buffer).first(state_->chunks[index].pages * page_bytes);
-      auto status = state_->read_checked(state_->chunks[index], std::span(&whole, 1));
+      auto status = deadline.check("pages were being read");
+      if (status) status = state_->read_checked(state_->chunks[index], std::span(&whole, 1));
       if (status) continue;
       const std::scoped_lock lock(mutex);
       next = chunk_count();

@@ -15,6 +15,7 @@
 #include <string_view>
 #include <vector>
 
+#include "os/deadline.h"
 #include "os/owned_fd.h"
 #include "os/result.h"
 #include "store/manifest.h"
@@ -64,9 +65,10 @@ class SnapshotReader {
   Result<std::string_view> section(std::string_view name) const;  // lives as long as the reader
   std::vector<std::string> section_names() const;
   bool has_pages() const;
-  const PageFileReader& pages() const;    // only if has_pages()
-  int directory() const;                  // borrowed
-  Status verify(unsigned threads) const;  // everything, page data included
+  const PageFileReader& pages() const;  // only if has_pages()
+  int directory() const;                // borrowed
+  // Everything, page data included. errors: bad_snapshot, timeout.
+  Status verify(unsigned threads, const Deadline& deadline = {}) const;
 
  private:
   struct State;
