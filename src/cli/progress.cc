@@ -64,6 +64,11 @@ void Progress::note(std::string_view text) {
   notes_.emplace_back(text);
 }
 
+void Progress::tell(std::string_view line) {
+  erase();
+  report_.say("crs: " + std::string(line));
+}
+
 void Progress::erase() {
   if (!shown_) return;
   shown_ = false;

@@ -43,6 +43,7 @@ class Observer {
   virtual void phase(std::string_view) {}                                    // "freeze", "memory", ...
   virtual void progress(std::uint64_t /*done*/, std::uint64_t /*total*/) {}  // bytes of memory
   virtual void note(std::string_view) {}                                     // a warning in one sentence
+  virtual void tell(std::string_view) {}  // a line that the parameter <component>.verbose asked for
 };
 
 // Whom a component is asked about.

@@ -49,30 +49,22 @@ std::optional<std::int64_t> parse_integer(std::string_view text) {
 
 namespace {
 
-std::size_t edit_distance(std::string_view a, std::string_view b) {
-  std::vector<std::size_t> row(b.size() + 1);
-  for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;
-  for (std::size_t i = 1; i <= a.size(); ++i) {
-    std::size_t diagonal = row[0];
-    row[0] = i;
-    for (std::size_t j = 1; j <= b.size(); ++j) {
-      const std::size_t replaced = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
-      diagonal = row[j];
-      row[j] = std::min({row[j] + 1, row[j - 1] + 1, replaced});
-    }
-  }
-  return row[b.size()];
-}
-
 std::string_view trim(std::string_view text) {
   while (!text.empty() && std::isspace(static_cast<unsigned char>(text.front()))) text.remove_prefix(1);
   while (!text.empty() && std::isspace(static_cast<unsigned char>(text.back()))) text.remove_suffix(1);
   return text;
 }
 
+constexpr std::string_view variable_prefix = "CRS_";
+constexpr std::string_view store_variable = "CRS_STORE";  // no parameter: Store::default_path() reads it
+
+bool is_reserved(std::string_view variable) {
+  return variable.starts_with("CRS_TEST_") || variable.starts_with("CRS_BENCH_");
+}
+
 // "native.max-workers" as CRS_NATIVE_MAX_WORKERS.
 std::string variable_name(std::string_view full_name) {
-  std::string name = "CRS_";
+  std::string name(variable_prefix);
   for (const char c : full_name) {
     name += c == '.' || c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
   }
@@ -103,19 +95,6 @@ Status check_value(const Parameter& parameter, std::string_view value, const std
 }
 
 }  // namespace
-
-std::optional<std::string> nearest_name(std::string_view name, std::span<const std::string> names) {
-  std::optional<std::string> best;
-  std::size_t best_distance = std::max<std::size_t>(2, name.size() / 3) + 1;
-  for (const auto& candidate : names) {
-    const std::size_t distance = edit_distance(name, candidate);
-    if (distance < best_distance) {
-      best_distance = distance;
-      best = candidate;
-    }
-  }
-  return best;
-}
 
 void Parameters::declare(const std::string& owner, std::span<const ParameterInfo> infos) {
   for (const ParameterInfo& info : infos) {
@@ -175,24 +154,23 @@ Status Parameters::set_from_command_line(std::string_view assignment) {
 }
 
 Status Parameters::load_environment(const char* const* environment) {
-  std::vector<std::string> prefixes;
   std::vector<std::string> variables;
-  for (const auto& parameter : list_) {
-    prefixes.push_back(variable_name(parameter.owner) + "_");
-    variables.push_back(variable_name(parameter.full_name()));
-  }
+  for (const auto& parameter : list_) variables.push_back(variable_name(parameter.full_name()));
+  std::vector<std::string> known = variables;
+  known.emplace_back(store_variable);
   for (; environment != nullptr && *environment != nullptr; ++environment) {
     const std::string_view entry(*environment);
     const auto equals = entry.find('=');
     if (equals == std::string_view::npos) continue;
     const std::string_view name = entry.substr(0, equals);
-    if (std::ranges::none_of(prefixes, [&](const auto& prefix) { return name.starts_with(prefix); }))
-      continue;
+    if (!name.starts_with(variable_prefix) || name == store_variable || is_reserved(name)) continue;
     const auto found = std::ranges::find(variables, name);
     if (found == variables.end()) {
+      const auto near = nearest_name(name, known);
+      const bool has_owner = name.find('_', variable_prefix.size()) != std::string_view::npos;
+      if (!has_owner && !near) continue;  // somebody else's
       Error error(Errc::usage,
                   "the environment sets " + std::string(name) + ", but there is no such parameter");
-      const auto near = nearest_name(name, variables);
       error.set_hint((near ? "did you mean " + *near + "? " : "") + "`crs params` lists all");
       return error;
     }

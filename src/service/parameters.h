@@ -8,8 +8,9 @@
 //   '_'), a config file ($XDG_CONFIG_HOME/crs/config, else ~/.config/crs/config, then /etc/crs/config; lines
 //   "owner.name = value", '#' starts a comment line), the default.
 //   A name that nobody declared is an error that suggests the nearest one, wherever it was set. In the
-//   environment only variables that begin with CRS_ and a known owner are ours: others (CRS_STORE) are not
-//   looked at.
+//   environment every variable CRS_WORD_WORD is taken for a parameter, so that a misspelled owner is found as
+//   well, but for CRS_TEST_* and CRS_BENCH_*, which belong to the tests and the benchmarks. CRS_WORD is none
+//   (CRS_STORE); it is an error only where it looks like one of ours misspelled.
 #pragma once
 
 #include <cstdint>
@@ -22,6 +23,7 @@
 #include <utility>
 #include <vector>
 
+#include "os/nearest_name.h"
 #include "os/result.h"
 
 namespace crs {
@@ -95,7 +97,5 @@ class Parameters {
 // The values that a boolean may have: 1/0, true/false, yes/no, on/off.
 std::optional<bool> parse_boolean(std::string_view text);
 std::optional<std::int64_t> parse_integer(std::string_view text);
-// Of all names the nearest to `name` by edit distance (at most a third of its length), for "did you mean".
-std::optional<std::string> nearest_name(std::string_view name, std::span<const std::string> names);
 
 }  // namespace crs

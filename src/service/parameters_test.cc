@@ -79,6 +79,27 @@ TEST(Parameters, UnknownNameIsAnErrorThatSuggestsTheNearest) {
   EXPECT_NE(status.error().message().find("file:2"), std::string::npos);
 }
 
+TEST(Parameters, MisspelledOwnerInTheEnvironmentIsAnError) {
+  for (const char* wrong : {"CRS_NATVE_WORKERS=1", "CRS_FOREIGN_THING=1", "CRS_STOR=/s", "CRS__=1"}) {
+    const char* environment[] = {wrong, nullptr};
+    auto parameters = declared();
+    const auto status = parameters.load_environment(environment);
+    ASSERT_FALSE(status) << wrong;
+    EXPECT_EQ(status.error().code(), Errc::usage);
+  }
+  const char* misspelled[] = {"CRS_NATVE_WORKERS=1", nullptr};
+  auto parameters = declared();
+  EXPECT_NE(parameters.load_environment(misspelled).error().hint().find("CRS_NATIVE_WORKERS"),
+            std::string::npos);
+}
+
+TEST(Parameters, EnvironmentOfOthersIsLeftAlone) {
+  const char* environment[] = {"CRS_STORE=/s",    "CRS_TEST_KILLS=3",      "CRS_BENCH_CRIU=/c",
+                               "CRS_UNRELATED=1", "CRSX_NATIVE_WORKERS=1", nullptr};
+  auto parameters = declared();
+  EXPECT_TRUE(parameters.load_environment(environment));
+}
+
 TEST(Parameters, EnvironmentVariableWithHyphenBecomesUnderscore) {
   auto parameters = declared();
   const char* environment[] = {"CRS_NATIVE_TWO_WORDS=a b", nullptr};
@@ -95,13 +116,6 @@ TEST(Parameters, WrongValuesAreErrors) {
   }
   EXPECT_FALSE(parameters.load_config("native.workers", "file"));
   EXPECT_EQ(parameters.view("native").integer("workers"), 0);
-}
-
-TEST(NearestName, FarNamesAreNotSuggested) {
-  const std::vector<std::string> names{"checkpoint", "restart", "rm"};
-  EXPECT_EQ(nearest_name("chekpoint", names), "checkpoint");
-  EXPECT_EQ(nearest_name("rn", names), "rm");
-  EXPECT_EQ(nearest_name("nonsense", names), std::nullopt);
 }
 
 }  // namespace

@@ -20,7 +20,8 @@ namespace crs {
 // A component that exists in this program.
 struct LoadedComponent {
   const ComponentInfo* info = nullptr;
-  int priority = 0;  // after parameters
+  int priority = 0;   // after parameters
+  int verbosity = 0;  // the same; 1: each phase is told
   std::unique_ptr<Component> component;
 };
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "service/service.h"
 
+#include <chrono>
 #include <cstdlib>
 
 #include "os/file_io.h"
@@ -20,10 +21,28 @@ constexpr ParameterInfo service_parameters[] = {
      .help = "the store to use when neither --store nor CRS_STORE names one"},
 };
 
-// Every component has these two; their defaults are its own.
-struct CommonParameters {
-  std::string priority;
-  std::string verbosity;
+// Passes on what a component tells, and each phase as a line where its parameter `verbose` asks for that.
+class Narrator : public Observer {
+ public:
+  Narrator(Observer& observer, const LoadedComponent& component)
+      : observer_(observer), name_(component.info->name), tells_(component.verbosity > 0) {}
+  void phase(std::string_view name) override {
+    if (tells_) {
+      const auto passed = std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - start_);
+      observer_.tell(name_ + ": " + std::string(name) + ", after " + std::to_string(passed.count()) + " us");
+    }
+    observer_.phase(name);
+  }
+  void progress(std::uint64_t done, std::uint64_t total) override { observer_.progress(done, total); }
+  void note(std::string_view text) override { observer_.note(text); }
+  void tell(std::string_view line) override { observer_.tell(line); }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  Observer& observer_;
+  const Clock::time_point start_ = Clock::now();
+  std::string name_;
+  bool tells_;
 };
 
 }  // namespace
@@ -82,6 +101,7 @@ Result<Service> Service::create(std::span<const ComponentInfo* const> components
     const auto view = parameters.view(info->name);
     service.components_.push_back({.info = info,
                                    .priority = static_cast<int>(view.integer("priority")),
+                                   .verbosity = static_cast<int>(view.integer("verbose")),
                                    .component = info->make(view)});
   }
   const auto& wanted = parameters.view("service").text("components");
@@ -117,7 +137,8 @@ Outcome Service::checkpoint(const LoadedComponent& component, const CheckpointRe
   if (auto entered = states_->enter(State::checkpoint); !entered) return std::move(entered).error();
   manifest.component = component.info->name;
   manifest.crs_version = CRS_VERSION;
-  auto saved = component.component->checkpoint(request, writer, std::move(manifest), observer);
+  Narrator narrator(observer, component);
+  auto saved = component.component->checkpoint(request, writer, std::move(manifest), narrator);
   if (!saved) {
     states_->fail();
     (void)states_->enter(State::running);  // legal from ERROR: the process goes on
@@ -137,7 +158,8 @@ Outcome Service::restart(const store::SnapshotReader& snapshot, const RestartReq
   auto maker = maker_of(snapshot.manifest());
   if (!maker) return std::move(maker).error();
   if (auto entered = states_->enter(State::restart); !entered) return std::move(entered).error();
-  auto info = (*maker)->component->restart(snapshot, request, observer);
+  Narrator narrator(observer, **maker);
+  auto info = (*maker)->component->restart(snapshot, request, narrator);
   if (!info) {
     states_->fail();
     (void)states_->enter(State::none);  // legal from ERROR

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Processes that cannot be saved: a named reason, the documented exit status, an unharmed target, nothing left over."""
+import json
 import os
 import signal
 import subprocess
@@ -8,7 +9,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
-from case import (BUSY, NO_PERMISSION, NOT_FOUND, OK, OTHER, REFUSED, TIMED_OUT, USAGE, Case, is_alive, main,  # noqa: E402  pylint: disable=wrong-import-position
+from case import (BUSY, NO_PERMISSION, NOT_FOUND, OK, OTHER, REFUSED, TIMED_OUT, USAGE, Case, child_pids, is_alive, main,  # noqa: E402  pylint: disable=wrong-import-position
                   state_letter, status_field, wait_until)
 
 IO_URING = """
@@ -34,8 +35,8 @@ class BadInput(Case):
         return answer
 
     def left_in_store(self):
-        """All but the empty lock file of a job: whoever waits for that lock must find the same file again."""
-        return [name for name in self.files_below(self.store) if os.path.basename(name) != ".lock"]
+        """Files, and directories of jobs that have nothing."""
+        return sorted(os.path.join(folder, name) for folder, folders, names in os.walk(self.store) for name in folders + names)
 
     def test_usage(self):
         for words in ([], ["checkpoint"], ["checkpoint", "abc"], ["checkpoint", "1", "--no-such-option"], ["nonsense"],
@@ -152,6 +153,61 @@ class BadInput(Case):
         answer = self.refused(popen.pid, [REFUSED])
         self.assertRegex(answer.err, r"(?is)\b3\b.*\b4\b", "both descriptors are named")
 
+    def test_refusal_as_json_lists_each_reason(self):
+        code = ("import os, socket, subprocess, time\na = socket.socket()\nb = os.dup(a.fileno())\nprint(a.fileno(), b, flush=True)\n"
+                "child = subprocess.Popen(['/bin/sleep', '100'])\ntime.sleep(100)\n")
+        popen = self.start("/usr/bin/python3", "-c", code)
+        self.wait_for_lines("program.out", 1)
+        numbers = [int(word) for word in self.text("program.out").split()]
+        wait_until(lambda: child_pids(popen.pid), 10, "the child")
+        answer = self.crs("checkpoint", popen.pid, "--json")
+        self.assertEqual(answer.status, REFUSED, answer)
+        self.assertEqual(answer.err, "", "with --json nothing goes to stderr")
+        error = json.loads(answer.out)["error"]
+        self.assertEqual((error["code"], error["exit"]), ("refused", REFUSED))
+        blockers = {blocker["kind"]: blocker for blocker in error["blockers"]}
+        for blocker in error["blockers"]:
+            self.assertEqual(sorted(blocker), ["descriptors", "kind", "object", "path", "reason", "remedy"], blocker)
+            self.assertTrue(blocker["kind"] and blocker["object"] and blocker["reason"] and blocker["remedy"], blocker)
+        sockets = [blocker for blocker in error["blockers"] if blocker["descriptors"]]
+        if sockets:  # refused as long as nothing saves them
+            self.assertEqual(sockets[0]["descriptors"], numbers)
+            self.assertRegex(sockets[0]["path"], r"^socket:\[\d+\]$")
+        if "children" in blockers:
+            self.assertIn(str(child_pids(popen.pid)[0]), str(blockers["children"]))
+        check = json.loads(self.crs("check", popen.pid, "--json").out)
+        self.assertEqual(check["blockers"], error["blockers"])
+        self.assertFalse(os.path.exists(os.path.join(self.store, f"python3-{popen.pid}")), "an empty job stays behind")
+
+    def test_error_as_json_has_a_list_of_blockers_always(self):
+        error = json.loads(self.crs("checkpoint", 4194304, "--json").out)["error"]
+        self.assertEqual((error["code"], error["blockers"]), ("not-found", []))
+        error = json.loads(self.crs("checkpoint", 1, "--json").out)["error"]
+        self.assertEqual(error["code"], "refused")
+        self.assertEqual(len(error["blockers"]), 1)
+
+    def test_parameters_that_do_not_exist(self):
+        for variable, nearest in (("CRS_NATVE_WORKERS", "CRS_NATIVE_WORKERS"), ("CRS_NATIVE_WOKERS", "CRS_NATIVE_WORKERS"),
+                                  ("CRS_STOR", "CRS_STORE")):
+            self.extra_environment = {variable: "1"}
+            answer = self.crs("list")
+            self.assertEqual(answer.status, USAGE, answer)
+            self.assert_says(answer, variable, nearest)
+
+    def test_verbose_tells_the_phases(self):
+        popen = self.start("rows", "out", "100000", "5")
+        self.wait_for_lines("out", 3)
+        quiet = self.crs("checkpoint", popen.pid, "--job", "quiet")
+        self.assertNotIn("collect", quiet.err)
+        self.extra_environment = {"CRS_NATIVE_VERBOSE": "1"}
+        answer = self.crs("checkpoint", popen.pid, "--job", "told")
+        self.assertEqual(answer.status, OK, answer)
+        for phase in ("freeze", "collect", "memory", "commit"):
+            self.assertRegex(answer.err, rf"(?m)^crs: native: {phase}, after \d+ us$")
+        self.kill(popen)
+        answer = self.crs("restart", "told", "--detach")
+        self.assertRegex(answer.err, r"(?m)^crs: native: restore, after \d+ us$")
+
     def test_process_that_exits_during_the_checkpoint(self):
         for delay in range(8):
             popen = self.start("/usr/bin/python3", "-c", f"import time\nprint('up', flush=True)\ntime.sleep({0.002 * delay})")
@@ -224,6 +280,10 @@ class BadInput(Case):
         self.assertEqual(answer.status, TIMED_OUT, answer)
         self.assertLess(answer.seconds, 1.2)
         answer = self.crs("checkpoint", popen.pid, "--store", self.store, "--timeout", "15")
+        if answer.status == REFUSED:  # the child is not quite gone when its parent goes on
+            self.assert_says(answer, "child")
+            wait_until(lambda: not child_pids(popen.pid), 5, "the child's end")
+            answer = self.crs("checkpoint", popen.pid, "--store", self.store, "--timeout", "15")
         self.assertEqual(answer.status, OK, answer)
         self.assert_unharmed(popen.pid)
 

@@ -71,6 +71,7 @@ class Case(unittest.TestCase):
         self.popens = []
         self.crs_path = self.reachable(OPTIONS.crs)
         self.snapshot_count = 0
+        self.extra_environment = {}  # of every crs command
 
     def tearDown(self):
         time.sleep(0.02)
@@ -175,7 +176,7 @@ class Case(unittest.TestCase):
     # --------------------------------------------------------------------------------------------- crs
 
     def environment(self):
-        return self.account.environment(CRS_STORE=self.store)
+        return self.account.environment(CRS_STORE=self.store, **self.extra_environment)
 
     def crs(self, *words, seconds=CRS_SECONDS, **more):
         """One crs command to its end, as the account."""
