@@ -4,10 +4,30 @@
 import json
 import os
 import shutil
+import struct
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
-from case import BAD_SNAPSHOT, NOT_FOUND, OK, REFUSED, RESTART_FAILED, Case, main  # noqa: E402  pylint: disable=wrong-import-position
+from case import (BAD_SNAPSHOT, NOT_FOUND, OK, REFUSED, RESTART_FAILED, Case,  # noqa: E402  pylint: disable=wrong-import-position
+                  exists, main)
+
+
+def sections_of(state):
+    """(name, offset of its header, offset of its content, its end) of each section of state.pb (docs/snapshot-format.md)."""
+    found = []
+    at = 8
+    while at < len(state):
+        name_length, _, content_length = struct.unpack_from("<IIQ", state, at)
+        content = at + 32 + name_length
+        found.append((state[at + 32:content].decode(), at, content, content + content_length))
+        at = content + content_length
+    return found
+
+
+def chunks_of(pages):
+    """(offset, stored bytes) of each chunk, and where the index begins."""
+    index, count = struct.unpack_from("<QQ", pages, len(pages) - 64)
+    return [struct.unpack_from("<QI", pages, index + 64 * number) for number in range(count)], index
 
 
 class Damaged(Case):
@@ -96,6 +116,70 @@ class Damaged(Case):
                     return data
                 self.damage(copy, name, flip)
                 self.found_bad(copy, f"{name}: bit flipped at {spot} of {size}")
+
+    def bad_wherever(self, name, changes):
+        """Each change of the file is found by restart and verify; nothing ran, nobody has the pid, the output is as it was."""
+        path = os.path.join(self.snapshot, name)
+        with open(os.path.join(self.snapshot, "manifest.json"), encoding="utf-8") as file:
+            pid = json.load(file)["pid"]
+        with open(path, "rb") as file:
+            good = file.read()
+        output = self.bytes("out")
+        for what, change in changes:
+            data = change(bytearray(good))
+            with open(path, "wb") as file:
+                file.write(data)
+            self.found_bad(self.snapshot, f"{name}: {what}")
+            self.assertEqual(self.foreground(self.snapshot).wait(20), RESTART_FAILED, what)
+            self.assertFalse(exists(pid), f"{name}: {what}: there is a process {pid}")
+            self.assertEqual(self.bytes("out"), output, f"{name}: {what}: the program ran")
+        with open(path, "wb") as file:
+            file.write(good)
+        self.assertEqual(self.crs("verify", self.snapshot).status, OK)
+
+    def make_small(self):
+        popen = self.start("rows", "out", "100000", "5")
+        self.wait_for_lines("out", 3)
+        self.snapshot = self.checkpoint(popen.pid, "-o", self.path("small"))
+        self.kill(popen)
+
+    @staticmethod
+    def flip(at, bit=0x10):
+        def change(data):
+            data[at] ^= bit
+            return data
+        return change
+
+    @staticmethod
+    def cut(at):
+        return lambda data: data[:at]
+
+    def test_state_cut_and_flipped_in_every_section(self):
+        self.make_small()
+        with open(os.path.join(self.snapshot, "state.pb"), "rb") as file:
+            sections = sections_of(file.read())
+        self.assertGreater(len(sections), 20)
+        changes = []
+        for name, header, content, end in sections:
+            changes.append((f"cut before section {name}", self.cut(header)))
+            changes.append((f"cut in section {name}", self.cut((content + end) // 2 if end > content else content - 1)))
+            changes.append((f"bit flipped in the header of {name}", self.flip(header + 8)))
+            changes.append((f"bit flipped in {name}", self.flip((content + end) // 2 if end > content else content - 1)))
+        self.bad_wherever("state.pb", changes)
+
+    def test_pages_cut_and_flipped_in_every_part(self):
+        self.make_small()
+        with open(os.path.join(self.snapshot, "pages-0.bin"), "rb") as file:
+            pages = file.read()
+        chunks, index = chunks_of(pages)
+        self.assertGreater(len(chunks), 0)
+        changes = [("bit flipped in the header", self.flip(9)), ("bit flipped behind the header", self.flip(40)),
+                   ("cut at the index", self.cut(index)), ("bit flipped in the footer", self.flip(len(pages) - 20))]
+        for number, (offset, stored) in enumerate(chunks):
+            changes.append((f"cut at chunk {number}", self.cut(offset)))
+            changes += [(f"bit flipped in chunk {number}", self.flip(offset + at, 1)) for at in {0, stored // 2, stored - 1}]
+            changes.append((f"bit flipped in the record of chunk {number}", self.flip(index + 64 * number + 8, 1)))
+        self.bad_wherever("pages-0.bin", changes)
 
     def test_bytes_appended(self):
         self.make()
