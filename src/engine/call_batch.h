@@ -41,9 +41,8 @@ class CallBatch {
    public:
     Arg() : value_(0), is_buffer_(false) {}
     template <class T>
-    requires(std::is_integral_v<T> || std::is_enum_v<T>) Arg(T value)
-        : value_(static_cast<std::uint64_t>(static_cast<std::int64_t>(value))),
-          is_buffer_(false) {}                                         // NOLINT: implicit
+    requires(std::is_integral_v<T> || std::is_enum_v<T>) Arg(T value)  // NOLINT: implicit
+        : value_(static_cast<std::uint64_t>(static_cast<std::int64_t>(value))), is_buffer_(false) {}
     Arg(std::nullptr_t) : Arg() {}                                     // NOLINT: implicit
     Arg(RemoteAddr address) : value_(address.v), is_buffer_(false) {}  // NOLINT: implicit
     Arg(RemoteFd fd) : Arg(fd.v) {}                                    // NOLINT: implicit

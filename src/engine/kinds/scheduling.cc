@@ -103,7 +103,7 @@ Result<CpuSet> widest_cpus() {
   CpuSet all{};
   all.fill(0xff);
   if (syscall(SYS_sched_setaffinity, 0, all.size(), all.data()) != 0) return ours;
-  const auto widest = read_cpus(Tid(0));
+  auto widest = read_cpus(Tid(0));
   if (syscall(SYS_sched_setaffinity, 0, ours.size(), ours.data()) != 0) {
     return Error::from_errno(errno, "sched_setaffinity");
   }
