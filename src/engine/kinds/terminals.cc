@@ -9,8 +9,8 @@
 //   puts them back at the end. That holds for the program's own terminal: one that is a standard stream, or
 //   controls its session, or is /dev/tty. A console (/dev/console, /dev/tty1 to 63) that it has open besides
 //   is a device of the machine: it is opened again by its path and gets its modes. Serial lines and other
-//   people's terminals are blockers. A socket or other foreign object as standard stream becomes the
-//   restart's own stream as well, with a note.
+//   people's terminals are blockers. It is its session's controlling terminal again if it was. A socket or
+//   other foreign object as standard stream becomes the restart's own stream as well, with a note.
 // What it leaves to others
 //   Pipes as standard streams (pipes.cc); job control (the restart command).
 //
@@ -54,17 +54,22 @@ std::uint64_t controlling_terminal(const ProcStat& stat) {
   return makedev((number >> 8) & 0xfff, (number & 0xff) | ((number >> 12) & 0xfff00));
 }
 
+// The controlling terminal of the session that it leads, which it opened as a device.
+bool leads_console(const FrozenProcess& target, const OpenFile& file) {
+  return is_console(file.status.st_rdev) && file.status.st_rdev == controlling_terminal(target.stat()) &&
+         target.stat().field(6) == static_cast<std::uint64_t>(target.pid().v);
+}
+
 bool is_own_terminal(const FrozenProcess& target, const OpenFile& file) {
   const std::uint64_t device = file.status.st_rdev;
-  if (file.fds.front().v < 3 || device == makedev(5, 0) || device == controlling_terminal(target.stat()))
-    return true;
+  if (file.fds.front().v < 3 || device == makedev(5, 0)) return true;
   for (const char* stream : {"fd/0", "fd/1", "fd/2"}) {
     struct stat status {};
     if (fstatat(target.proc().fd(), stream, &status, 0) == 0 && S_ISCHR(status.st_mode) &&
         status.st_rdev == device)
       return true;
   }
-  return false;
+  return device == controlling_terminal(target.stat()) && !leads_console(target, file);
 }
 
 // A standard stream that some other program made for this one.
@@ -86,6 +91,7 @@ class TerminalsKind : public ResourceKind {
     stream.set_terminal(is_terminal(file));
     if (stream.terminal() && !is_own_terminal(context.target, file)) {
       stream.set_device(file.status.st_rdev);
+      stream.set_controlling(leads_console(context.target, file));
       check_device(context, file);
     }
     termios modes{};
@@ -189,6 +195,11 @@ class TerminalsKind : public ResourceKind {
     struct stat status {};
     if (fstat(console.get(), &status) != 0 || !S_ISCHR(status.st_mode) || status.st_rdev != stream.device()) {
       return Error(Errc::refused, stream.path() + " is another device now");
+    }
+    // We lead a session by now if the process did.
+    if (stream.controlling() && ioctl(console.get(), TIOCSCTTY, 0) != 0) {
+      return Error::from_errno(errno, "make " + stream.path() + " the controlling terminal again")
+          .with_hint("end what uses this console, or give another file with --fd N=PATH");
     }
     if (fcntl(console.get(), F_SETFL, flags) != 0)
       return Error::from_errno(errno, "set the flags of " + stream.path());

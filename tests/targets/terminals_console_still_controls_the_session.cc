@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+// needs: root
+#include <sys/ioctl.h>
+
+#include "tests/target.h"
+
+TARGET() {
+  setsid();  // fails where it is a session leader already
+  const int console = open("/dev/tty6", O_RDWR | O_NONBLOCK);
+  if (console < 0) SKIP("no /dev/tty6");
+  pid_t session = 0;
+  if (ioctl(console, TIOCGSID, &session) != 0 || session != getpid()) SKIP("the console is not to be had");
+
+  checkpoint_here();
+
+  session = 0;
+  OK(ioctl(console, TIOCGSID, &session));
+  EXPECT_EQ(session, getpid());
+  EXPECT_EQ(tcgetpgrp(console), getpgrp());
+  EXPECT(OK(open("/dev/tty", O_RDWR | O_NONBLOCK)) > 0);
+}
