@@ -13,6 +13,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <exception>
 #include <optional>
 
 #include "engine/frozen_state.h"
@@ -113,7 +114,12 @@ class Session {
       : process_(process), state_(process.state()), deadline_(deadline) {}
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
-  ~Session() { (void)end(); }
+  ~Session() {
+    try {
+      (void)end();
+    } catch (const std::exception&) {  // out of memory; the threads return by themselves (signal_frame.h)
+    }
+  }
 
   Status begin(std::span<const RemoteJob> jobs);
   Status run(std::span<const RemoteJob> jobs);

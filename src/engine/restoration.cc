@@ -15,6 +15,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <exception>
 #include <thread>
 
 #include "engine/error_message.h"
@@ -51,6 +52,15 @@ class Child {
   ~Child() {
     if (pid_.v <= 0) return;
     kill(pid_.v, SIGKILL);
+    try {
+      reap();
+    } catch (const std::exception&) {  // out of memory: it is dead all the same, and a zombie until we end
+    }
+  }
+  Pid release() { return std::exchange(pid_, Pid(0)); }
+
+ private:
+  void reap() const {
     // Its threads are traced by us, so each is ours to reap, and the leader comes last.
     for (int attempt = 0; attempt < 2000; ++attempt) {
       if (waitpid(pid_.v, nullptr, __WALL | WNOHANG) == pid_.v) return;
@@ -64,9 +74,7 @@ class Child {
       std::this_thread::sleep_for(std::chrono::microseconds(500));
     }
   }
-  Pid release() { return std::exchange(pid_, Pid(0)); }
 
- private:
   Pid pid_;
 };
 

@@ -120,7 +120,10 @@ TEST(JobName, IsOnePlainPathComponent) {
 
 TEST(DefaultStore, FollowsTheEnvironment) {
   // In a process of its own would be cleaner; these three are put back.
-  const auto keep = [](const char* name) { return std::string(getenv(name) == nullptr ? "" : getenv(name)); };
+  const auto keep = [](const char* name) {
+    const char* value = getenv(name);
+    return std::string(value == nullptr ? "" : value);
+  };
   const std::string store = keep("CRS_STORE"), state = keep("XDG_STATE_HOME"), home = keep("HOME");
   setenv("CRS_STORE", "/a", 1);
   setenv("XDG_STATE_HOME", "/b", 1);

@@ -28,7 +28,8 @@ TARGET() {
 
   __atomic_store_n(&released, true, __ATOMIC_SEQ_CST);
   EXPECT_EQ(joiner.join(), 1);
-  int serial = pthread_barrier_wait(&barrier) == PTHREAD_BARRIER_SERIAL_THREAD;
+  int serial =
+      pthread_barrier_wait(&barrier) == PTHREAD_BARRIER_SERIAL_THREAD;  // NOLINT: -1 is no error here
   serial += first.join() == PTHREAD_BARRIER_SERIAL_THREAD;
   serial += second.join() == PTHREAD_BARRIER_SERIAL_THREAD;
   EXPECT_EQ(serial, 1);

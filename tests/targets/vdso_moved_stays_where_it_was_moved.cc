@@ -17,6 +17,7 @@ static uintptr_t clock_gettime_offset(const char* image) {
     if (segments[i].p_type == PT_DYNAMIC)
       dynamic = reinterpret_cast<const Elf64_Dyn*>(image + segments[i].p_offset);
   }
+  if (dynamic == nullptr) FATAL("the vdso has no dynamic section");
   const Elf64_Sym* symbols = nullptr;
   const char* names = nullptr;
   for (; dynamic->d_tag != DT_NULL; dynamic++) {
@@ -24,6 +25,7 @@ static uintptr_t clock_gettime_offset(const char* image) {
       symbols = reinterpret_cast<const Elf64_Sym*>(image + dynamic->d_un.d_ptr - base);
     if (dynamic->d_tag == DT_STRTAB) names = image + dynamic->d_un.d_ptr - base;
   }
+  if (symbols == nullptr || names == nullptr) FATAL("the vdso has no symbols");
   for (int i = 0; i < 64; i++) {
     if (strcmp(names + symbols[i].st_name, "__vdso_clock_gettime") == 0) return symbols[i].st_value - base;
   }
