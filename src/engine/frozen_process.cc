@@ -19,6 +19,7 @@
 #include "engine/frozen_state.h"
 #include "engine/interrupted_calls.h"
 #include "engine/rseq_registration.h"
+#include "engine/wait_limits.h"
 
 namespace crs {
 namespace {
@@ -108,7 +109,7 @@ Status leave_critical_section(FrozenThread& thread, int memory) {
   return ok();
 }
 
-Status read_registers(FrozenThread& thread, const ProcDir& proc, int memory) {
+Status read_registers(FrozenThread& thread, int memory) {
   if (ptrace(PTRACE_GETREGS, thread.tid.v, nullptr, &thread.registers) != 0) {
     return Error::from_errno(errno, "read registers of " + to_string(thread.tid), Errc::target_gone);
   }
@@ -122,18 +123,41 @@ Status read_registers(FrozenThread& thread, const ProcDir& proc, int memory) {
   }
   thread.xstate.resize(area.iov_len);
   CRS_CHECK(leave_critical_section(thread, memory));
-  if (!has_unearned_eintr(thread.registers)) return ok();
+  return ok();
+}
+
+// Signals that a thread in no handler will hear of: pending, not blocked, and not thrown away at delivery.
+// (While it is traced, ignored ones are kept pending as well.)
+std::uint64_t signals_to_deliver(const ProcFields& status, std::uint64_t mask) {
+  const auto field = [&](const char* name) { return status.number(name, 16).value_or(0); };
+  const auto bit = [](int signal) { return std::uint64_t{1} << (signal - 1); };
+  const std::uint64_t ignored_by_default = bit(SIGCHLD) | bit(SIGURG) | bit(SIGWINCH) | bit(SIGCONT);
+  const std::uint64_t ignored = field("SigIgn") | (ignored_by_default & ~field("SigCgt"));
+  return (field("SigPnd") | field("ShdPnd")) & ~mask & ~ignored;
+}
+
+// Of a thread that was stopped inside a call: takes an EINTR back that only we caused, and finds out what is
+// left of its time limit.
+Status look_at_call(FrozenThread& thread, const std::optional<Sleep>& sleep, Nanoseconds stopped_at,
+                    const ProcDir& proc, const MemoryReader& read) {
+  const bool unearned = has_unearned_eintr(thread.registers);
+  if (!unearned && !needs_restart_block(thread.registers)) return ok();
   CRS_TRY(const ProcDir task, proc.open_task(thread.tid));
-  CRS_TRY(const ProcFields status, task.status());
-  const std::uint64_t pending =
-      status.number("SigPnd", 16).value_or(0) | status.number("ShdPnd", 16).value_or(0);
-  if ((pending & ~thread.signal_mask) != 0)
-    return ok();  // a signal is about to be delivered: the EINTR is earned
-  take_back_eintr(thread.registers);
-  // At once, so that the program does not see it even if we are killed.
-  if (ptrace(PTRACE_SETREGS, thread.tid.v, nullptr, &thread.registers) != 0) {
-    return Error::from_errno(errno, "set registers of " + to_string(thread.tid), Errc::target_gone);
+  if (unearned) {
+    CRS_TRY(const ProcFields status, task.status());
+    const std::uint64_t mask = mask_of_call(thread.registers, read).value_or(thread.signal_mask);
+    if (signals_to_deliver(status, mask) != 0) return ok();
+    take_back_eintr(thread.registers);
+    // At once, so that the program does not see it even if we are killed.
+    if (ptrace(PTRACE_SETREGS, thread.tid.v, nullptr, &thread.registers) != 0) {
+      return Error::from_errno(errno, "set registers of " + to_string(thread.tid), Errc::target_gone);
+    }
   }
+  const user_regs_struct call = carry_over_call(thread.registers, read);
+  const auto limit = find_limit(call.orig_rax, call, read);
+  if (!limit) return ok();
+  const bool slept = sleep && slept_until_the_stop(*sleep, task);
+  thread.limit_left = left_of(*limit, slept ? sleep : std::nullopt, stopped_at);
   return ok();
 }
 
@@ -247,6 +271,7 @@ Result<FrozenProcess> FrozenProcess::freeze(Pid pid, Deadline deadline) {
 
   FrozenProcess process(std::move(state));
   State& frozen = *process.state_;
+  CRS_CHECK(process.look_at_sleeps());
   const Deadline limit = deadline.left() ? deadline : Deadline::after(patience);
   for (bool found_new = true; found_new;) {
     found_new = false;
@@ -279,6 +304,19 @@ Result<FrozenProcess> FrozenProcess::freeze(Pid pid, Deadline deadline) {
   return process;
 }
 
+// Before anything is stopped: a stopped thread no longer tells since when it slept.
+Status FrozenProcess::look_at_sleeps() {
+  SleepWatch watch;
+  CRS_TRY(const auto tids, state_->proc.tasks());
+  for (const Tid tid : tids) {
+    const auto task = state_->proc.open_task(tid);
+    if (!task) continue;
+    if (const auto sleep = watch.look_at(*task)) state_->sleeps.emplace(tid, *sleep);
+  }
+  state_->stopped_at = monotonic_now();
+  return ok();
+}
+
 // Everything that is read of a process as soon as it stands still.
 Status FrozenProcess::look() {
   State& frozen = *state_;
@@ -290,8 +328,14 @@ Status FrozenProcess::look() {
   CRS_CHECK(check_is_ordinary(frozen.pid, frozen.stat));
   CRS_TRY(frozen.ns_pid, ns_id(frozen.status));
   CRS_TRY(frozen.memory, frozen.proc.open_entry("mem", O_RDWR));
+  const MemoryReader read = [this](RemoteAddr from, std::span<std::byte> out) {
+    return read_memory(from, out);
+  };
   for (FrozenThread& thread : frozen.threads) {
-    CRS_CHECK(read_registers(thread, frozen.proc, frozen.memory.get()));
+    CRS_CHECK(read_registers(thread, frozen.memory.get()));
+    const auto sleep = frozen.sleeps.find(thread.tid);
+    CRS_CHECK(look_at_call(thread, sleep == frozen.sleeps.end() ? std::nullopt : std::optional(sleep->second),
+                           frozen.stopped_at, frozen.proc, read));
     if (thread.registers.cs == code_segment_32bit) {
       return Error(Errc::refused, to_string(frozen.pid) + " is a 32-bit program")
           .with_hint("crs saves 64-bit programs only");

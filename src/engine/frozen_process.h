@@ -10,7 +10,9 @@
 
 #include <sys/user.h>
 
+#include <chrono>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -28,6 +30,9 @@ struct FrozenThread {
   user_regs_struct registers{};   // as the stop found them, orig_rax and -ERESTART values included
   std::uint64_t signal_mask = 0;  // bit n-1: signal n
   Bytes xstate;                   // NT_X86_XSTATE, uncompacted
+  // What is left of the relative time limit of an interrupted call (wait_limits.h); nullopt where it has
+  // none.
+  std::optional<std::chrono::nanoseconds> limit_left;
 };
 
 class FrozenProcess {
@@ -67,6 +72,7 @@ class FrozenProcess {
 
  private:
   explicit FrozenProcess(std::unique_ptr<State> state);
+  Status look_at_sleeps();
   Status look();
   std::unique_ptr<State> state_;
 };

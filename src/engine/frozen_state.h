@@ -3,9 +3,11 @@
 #pragma once
 
 #include <csignal>
+#include <map>
 #include <vector>
 
 #include "engine/frozen_process.h"
+#include "engine/wait_limits.h"
 
 namespace crs {
 
@@ -18,7 +20,9 @@ struct FrozenProcess::State {
   ProcStat stat;
   std::vector<Vma> vmas;
   std::vector<FrozenThread> threads;
-  OwnedFd memory;  // /proc/PID/mem, opened for reading and writing
+  std::map<Tid, Sleep> sleeps;  // threads that were asleep, with a limit, before anything was stopped
+  std::chrono::nanoseconds stopped_at{};  // CLOCK_MONOTONIC, just before
+  OwnedFd memory;                         // /proc/PID/mem, opened for reading and writing
   bool group_stopped = false;
   bool released = false;
   bool locks_future_mappings = false;  // mlockall(MCL_FUTURE), found out by make_remote_calls()

@@ -24,7 +24,14 @@ constexpr std::array calls_with_plain_eintr = {
     SYS_read,           SYS_readv,        SYS_write,   SYS_writev,     SYS_recvfrom,        SYS_recvmsg,
     SYS_recvmmsg,       SYS_sendto,       SYS_sendmsg, SYS_accept,     SYS_accept4,         SYS_epoll_wait,
     SYS_epoll_pwait,    SYS_epoll_pwait2, SYS_semop,   SYS_semtimedop, SYS_rt_sigtimedwait, SYS_io_getevents,
-    SYS_io_uring_enter, SYS_msgrcv,       SYS_msgsnd};
+    SYS_io_uring_enter, SYS_msgrcv,       SYS_msgsnd,  SYS_select,     SYS_pselect6,        SYS_ppoll};
+
+// Calls that have a restart block, if they have a limit.
+constexpr std::array calls_with_restart_block = {SYS_nanosleep, SYS_clock_nanosleep, SYS_poll, SYS_futex};
+
+std::int64_t interruption_of(const user_regs_struct& registers) {
+  return -static_cast<std::int64_t>(registers.rax);
+}
 
 template <class T>
 std::optional<T> peek(const MemoryReader& read, std::uint64_t address) {
@@ -38,8 +45,8 @@ std::optional<T> peek(const MemoryReader& read, std::uint64_t address) {
 // clock_nanosleep, poll and futex get there.
 std::uint64_t number_behind_restart(const user_regs_struct& registers, const MemoryReader& read) {
   const auto known = [](std::uint32_t number) {
-    return number == SYS_nanosleep || number == SYS_clock_nanosleep || number == SYS_poll ||
-           number == SYS_futex;
+    return std::ranges::find(calls_with_restart_block, static_cast<long>(number)) !=
+           calls_with_restart_block.end();
   };
   if (const auto code = peek<std::array<std::uint8_t, 9>>(read, registers.rip - 9)) {
     std::uint32_t number = 0;
@@ -69,22 +76,59 @@ bool has_unearned_eintr(const user_regs_struct& registers) {
 }
 
 void take_back_eintr(user_regs_struct& registers) {
-  registers.rax = static_cast<std::uint64_t>(-restart_no_intr);
+  registers.rax = static_cast<std::uint64_t>(-restart_no_hand);
+}
+
+std::optional<std::uint64_t> mask_of_call(const user_regs_struct& registers, const MemoryReader& read) {
+  std::uint64_t address = 0;
+  switch (registers.orig_rax) {
+    case SYS_epoll_pwait:
+    case SYS_epoll_pwait2: address = registers.r8; break;
+    case SYS_ppoll: address = registers.r10; break;
+    case SYS_pselect6:  // its address is in a struct with its size
+      if (registers.r9 != 0) address = peek<std::uint64_t>(read, registers.r9).value_or(0);
+      break;
+    default: break;
+  }
+  if (address == 0) return std::nullopt;
+  return peek<std::uint64_t>(read, address);
+}
+
+bool is_interrupted(const user_regs_struct& registers) {
+  if (static_cast<std::int64_t>(registers.orig_rax) < 0) return false;
+  const std::int64_t interruption = interruption_of(registers);
+  return interruption == restart_sys || interruption == restart_no_intr || interruption == restart_no_hand ||
+         interruption == restart_block;
+}
+
+bool needs_restart_block(const user_regs_struct& registers) {
+  return is_interrupted(registers) && interruption_of(registers) == restart_block;
+}
+
+user_regs_struct carry_over_call(const user_regs_struct& registers, const MemoryReader& read) {
+  constexpr std::array<std::uint8_t, 2> system_call = {0x0f, 0x05};
+  if (!is_interrupted(registers)) return remake_call(registers, read);
+  // 32-bit calls (int $0x80) have other numbers, and the kernel would take them for ours.
+  if (peek<std::array<std::uint8_t, 2>>(read, registers.rip - 2) != system_call)
+    return remake_call(registers, read);
+  user_regs_struct carried = registers;
+  if (carried.orig_rax == SYS_restart_syscall) carried.orig_rax = number_behind_restart(registers, read);
+  const auto number = static_cast<long>(carried.orig_rax);
+  if (needs_restart_block(carried) &&
+      std::ranges::find(calls_with_restart_block, number) == calls_with_restart_block.end()) {
+    return remake_call(registers, read);
+  }
+  return carried;
 }
 
 user_regs_struct remake_call(const user_regs_struct& registers, const MemoryReader& read) {
   user_regs_struct remade = registers;
   remade.orig_rax = ~std::uint64_t{0};
-  if (static_cast<std::int64_t>(registers.orig_rax) < 0) return remade;
-  const std::int64_t interruption = -static_cast<std::int64_t>(registers.rax);
-  if (interruption != restart_sys && interruption != restart_no_intr && interruption != restart_no_hand &&
-      interruption != restart_block) {
-    return remade;
-  }
+  if (!is_interrupted(registers)) return remade;
   remade.rax = registers.orig_rax;
   remade.rip -= 2;  // the length of `syscall`
   if (remade.rax == SYS_restart_syscall) remade.rax = number_behind_restart(registers, read);
-  if (interruption == restart_block) {
+  if (needs_restart_block(registers)) {
     if (remade.rax == SYS_nanosleep && remade.rsi != 0) remade.rdi = remade.rsi;
     if (remade.rax == SYS_clock_nanosleep && remade.r10 != 0) remade.rdx = remade.r10;
   }

@@ -3,12 +3,19 @@
 //
 // What this file knows
 //   The kernel leaves -ERESTARTSYS, -ERESTARTNOINTR, -ERESTARTNOHAND or -ERESTART_RESTARTBLOCK in rax, with
-//   the call's number in orig_rax, and makes the call again when nothing but our stop came. In the process
-//   that goes on we leave that to the kernel, which also keeps the rest of a sleep in the thread's restart
-//   block. In a restored process, or when the thread leaves through rt_sigreturn, there is no restart block:
-//   the call is made anew by hand, a sleep with the rest that the kernel wrote to its "remaining" argument.
-//   Some calls answer any interruption with a plain EINTR (signal(7)): epoll_wait, sigtimedwait, semop and
-//   others. When no signal was there to be delivered, that EINTR is ours and is taken back.
+//   the call's number in orig_rax, and makes the call again when nothing but our stop came; a signal that
+//   waits to be handled makes it EINTR instead, as it should. We leave that to the kernel, in the process
+//   that goes on and in the restored one, whose threads get the same registers at the same kind of stop. The
+//   rest of a sleep, poll or futex wait is in the thread's restart block, which nobody can read or write: a
+//   restored thread is sent into the call once more to get one (rebuilder.h), with what was left of its limit
+//   (wait_limits.h). So no argument of the program's own changes in a register or in memory, where compiled
+//   code might look at it after the call. When a thread leaves through rt_sigreturn, because we were killed,
+//   there is no restart block: the call is then made anew by hand, a sleep with the rest that the kernel
+//   wrote to its "remaining" argument, others from their start. Some calls answer any interruption with a
+//   plain EINTR (signal(7)): epoll_wait, sigtimedwait, semop and others, and select, pselect and ppoll where
+//   the kernel cannot write what is left of their limit. When no signal was there to be delivered, that EINTR
+//   is ours and is taken back: -ERESTARTNOHAND, so that one which comes until the thread runs on still makes
+//   it EINTR.
 //
 // Kernel interfaces: signal(7), restart_syscall(2), include/linux/errno.h.
 #pragma once
@@ -27,11 +34,23 @@ namespace crs {
 
 using MemoryReader = std::function<Status(RemoteAddr, std::span<std::byte>)>;
 
-// Whether the registers show a call whose EINTR can only come from our stop (given that no signal is
-// pending).
+// Whether the registers show a call whose EINTR can only come from our stop, given that no signal is to be
+// delivered.
 bool has_unearned_eintr(const user_regs_struct& registers);
+// The signal mask that the call itself set for its own time (ppoll and the like); nullopt where it set none.
+std::optional<std::uint64_t> mask_of_call(const user_regs_struct& registers, const MemoryReader& read);
 // Turns that into a call which the kernel, or remake_call, makes again.
 void take_back_eintr(user_regs_struct& registers);
+
+// Whether the kernel makes the call again when a thread at a signal stop goes on with these registers.
+bool is_interrupted(const user_regs_struct& registers);
+// Whether it does so from a restart block that must be there.
+bool needs_restart_block(const user_regs_struct& registers);
+
+// The same registers, for a thread of another process at a signal stop: with the number of the call itself,
+// where the kernel was in restart_syscall(2). As remake_call() where the kernel could not restart the call
+// there.
+user_regs_struct carry_over_call(const user_regs_struct& registers, const MemoryReader& read);
 
 // Registers with which a thread makes its interrupted call again by its own: rip moved back onto the system
 // call instruction, the number in rax, orig_rax -1. Unchanged (but for orig_rax) outside of interrupted

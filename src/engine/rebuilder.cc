@@ -13,8 +13,10 @@
 #include <thread>
 
 #include "engine/frozen_state.h"
+#include "engine/interrupted_calls.h"
 #include "engine/remote_calls.h"
 #include "engine/rseq_registration.h"
+#include "engine/wait_limits.h"
 
 namespace crs {
 namespace {
@@ -262,6 +264,85 @@ Status Rebuilder::leave(RemoteAddr hole, std::uint64_t size) {
                                "unmap the landing");
     return ok();
   }
+}
+
+Status Rebuilder::set_registers(Tid tid, const user_regs_struct& registers) {
+  if (ptrace(PTRACE_SETREGS, tid.v, nullptr, &registers) != 0) {
+    return Error::from_errno(errno, "set registers of " + to_string(tid), Errc::target_gone);
+  }
+  return ok();
+}
+
+Status Rebuilder::to_signal_stop(NsPid ns_tid) {
+  const Tid tid = host_tid(ns_tid);
+  // Where it stands at the entry of a call, that call is skipped; it stops before it runs any code.
+  CRS_TRY(user_regs_struct registers, registers_of(tid));
+  registers.orig_rax = ~std::uint64_t{0};
+  CRS_CHECK(set_registers(tid, registers));
+  if (ptrace(PTRACE_INTERRUPT, tid.v, nullptr, nullptr) != 0) {
+    return Error::from_errno(errno, "interrupt " + to_string(tid), Errc::target_gone);
+  }
+  for (;;) {
+    CRS_CHECK(resume(tid, PTRACE_CONT));
+    CRS_TRY(const int status, wait_for_stop(tid, setup_.deadline));
+    if (status >> 16 == PTRACE_EVENT_STOP) return ok();
+  }
+}
+
+// The call's registers, its limit replaced by what is left; a timespec lies at the landing.
+Result<user_regs_struct> Rebuilder::with_limit(const user_regs_struct& registers,
+                                               std::optional<std::chrono::nanoseconds> left) {
+  user_regs_struct call = registers;
+  const MemoryReader read = [this](RemoteAddr from, std::span<std::byte> out) {
+    return pread_exact(memory_.get(), out, from.v, "memory");
+  };
+  const auto limit = find_limit(registers.orig_rax, registers, read);
+  if (!limit || !left) return call;
+  if (limit->form == LimitForm::milliseconds) {
+    argument_of(call, limit->argument) =
+        static_cast<std::uint64_t>(std::chrono::ceil<std::chrono::milliseconds>(*left).count());
+    return call;
+  }
+  const auto whole = std::chrono::floor<std::chrono::seconds>(*left);
+  const timespec rest{whole.count(), (*left - whole).count()};
+  const RemoteAddr at = setup_.landing + page_size;
+  CRS_CHECK(pwrite_all(memory_.get(), std::as_bytes(std::span(&rest, 1)), at.v, "a time limit"));
+  argument_of(call, limit->argument) = at.v;
+  return call;
+}
+
+Result<user_regs_struct> Rebuilder::wait_again(NsPid ns_tid, const user_regs_struct& registers,
+                                               std::optional<std::chrono::nanoseconds> left) {
+  const Tid tid = host_tid(ns_tid);
+  CRS_CHECK(to_signal_stop(ns_tid));
+  CRS_TRY(user_regs_struct call, with_limit(registers, left));
+  call.rip = setup_.landing.v + syscall_in_loop;
+  call.rax = registers.orig_rax;
+  call.orig_rax = ~std::uint64_t{0};
+  CRS_CHECK(set_registers(tid, call));
+  CRS_CHECK(resume(tid, PTRACE_SYSCALL));
+  for (;;) {
+    CRS_TRY(const int status, wait_for_stop(tid, setup_.deadline));
+    if (WSTOPSIG(status) == (SIGTRAP | 0x80)) break;
+    CRS_CHECK(resume(tid, PTRACE_SYSCALL));
+  }
+  // At the call's entry. Interrupted from its first moment, it does not sleep but leaves its restart block at
+  // once.
+  if (ptrace(PTRACE_INTERRUPT, tid.v, nullptr, nullptr) != 0) {
+    return Error::from_errno(errno, "interrupt " + to_string(tid), Errc::target_gone);
+  }
+  for (;;) {
+    CRS_CHECK(resume(tid, PTRACE_CONT));
+    CRS_TRY(const int status, wait_for_stop(tid, setup_.deadline));
+    if (status >> 16 == PTRACE_EVENT_STOP) break;
+  }
+  CRS_TRY(const user_regs_struct answer, registers_of(tid));
+  if (needs_restart_block(answer)) return registers;
+  user_regs_struct answered = registers;
+  answered.orig_rax = ~std::uint64_t{0};
+  answered.rax = answer.rax;
+  if (is_interrupted(answer)) answered.orig_rax = registers.orig_rax;  // to be made again from its start
+  return answered;
 }
 
 Status Rebuilder::detach() {

@@ -51,6 +51,15 @@ class Rebuilder : public RebuildContext {
   Status leave(RemoteAddr hole, std::uint64_t size);
   Status detach();  // all threads run
 
+  // Sends a thread into its interrupted call once more, with what is left of the limit, and takes it out
+  // again, so that the kernel has a restart block for it. Answers the registers with which it goes on at a
+  // signal stop: those given, or, where the call had its answer at once, the same with the answer. All its
+  // signals must be blocked. Before leave().
+  Result<user_regs_struct> wait_again(NsPid ns_tid, const user_regs_struct& registers,
+                                      std::optional<std::chrono::nanoseconds> left);
+  // From any stop to one at which the kernel restarts calls.
+  Status to_signal_stop(NsPid ns_tid);
+
   const RestoreOptions& options() const override { return setup_.options; }
   Pid pid() const override { return setup_.pid; }
   NsPid ns_pid() const override { return setup_.ns_pid; }
@@ -74,6 +83,9 @@ class Rebuilder : public RebuildContext {
   Status await_end(const Job& job);
   Status resume(Tid tid, int how);
   Result<user_regs_struct> registers_of(Tid tid) const;
+  Status set_registers(Tid tid, const user_regs_struct& registers);
+  Result<user_regs_struct> with_limit(const user_regs_struct& registers,
+                                      std::optional<std::chrono::nanoseconds> left);
 
   Setup setup_;
   OwnedFd memory_;

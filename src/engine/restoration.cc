@@ -19,6 +19,7 @@
 #include <thread>
 
 #include "engine/error_message.h"
+#include "engine/interrupted_calls.h"
 
 namespace crs {
 namespace {
@@ -246,9 +247,16 @@ Status Restoration::finish_outside(Rebuilder& rebuilder) {
     }
     CRS_CHECK(rebuilder.run());
   }
+  std::vector<user_regs_struct> registers;
+  for (std::size_t i = 0; i < threads_.size(); ++i) {
+    registers.push_back(threads_.registers(i));
+    if (!needs_restart_block(registers[i])) continue;
+    CRS_TRY(registers[i], rebuilder.wait_again(threads_.ids()[i], registers[i], threads_.limit_left(i)));
+  }
   CRS_CHECK(rebuilder.leave(space_.landing(), space_.hole_size()));
   for (std::size_t i = 0; i < threads_.size(); ++i) {
-    CRS_CHECK(threads_.set_state(i, rebuilder.host_tid(threads_.ids()[i])));
+    if (is_interrupted(registers[i])) CRS_CHECK(rebuilder.to_signal_stop(threads_.ids()[i]));
+    CRS_CHECK(threads_.set_state(i, rebuilder.host_tid(threads_.ids()[i]), registers[i]));
   }
   if (threads_.stopped()) kill(rebuilder.pid().v, SIGSTOP);
   return rebuilder.detach();

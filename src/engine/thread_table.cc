@@ -96,7 +96,8 @@ Status ThreadTable::collect(CollectContext& context) {
     saved.set_robust_list(robust_list);
     saved.set_robust_list_size(robust_list_size);
 
-    const user_regs_struct registers = remake_call(thread.registers, read);
+    const user_regs_struct registers = carry_over_call(thread.registers, read);
+    if (thread.limit_left) saved.set_limit_left_ns(thread.limit_left->count());
     CRS_TRY(const auto rseq, read_rseq_registration(thread.tid));
     saved.set_rseq_address(rseq.address);
     saved.set_rseq_size(rseq.size);
@@ -131,6 +132,8 @@ Status ThreadTable::load(std::string_view bytes) {
     }
     if (thread.alternate_stack().size() != sizeof(stack_t)) return bad("alternate stack of the wrong size");
     if (thread.name().size() > 15) return bad("a name that is too long");
+    if (thread.has_limit_left_ns() && thread.limit_left_ns() < 0)
+      return bad("a wait that ended before it began");
     ids_.emplace_back(thread.id());
   }
   return ok();
@@ -176,7 +179,20 @@ void ThreadTable::rebuild(RebuildContext& context) const {
   }
 }
 
-Status ThreadTable::set_state(std::size_t index, Tid tid) const {
+user_regs_struct ThreadTable::registers(std::size_t index) const {
+  user_regs_struct registers{};
+  std::memcpy(&registers, table_.threads(static_cast<int>(index)).registers().data(), sizeof registers);
+  registers.eflags = (registers.eflags & changeable_flags) | 0x202;
+  return registers;
+}
+
+std::optional<std::chrono::nanoseconds> ThreadTable::limit_left(std::size_t index) const {
+  const auto& thread = table_.threads(static_cast<int>(index));
+  if (!thread.has_limit_left_ns()) return std::nullopt;
+  return std::chrono::nanoseconds(thread.limit_left_ns());
+}
+
+Status ThreadTable::set_state(std::size_t index, Tid tid, const user_regs_struct& registers) const {
   const auto& thread = table_.threads(static_cast<int>(index));
   const auto failed = [&](const char* what) {
     return Error::from_errno(errno, std::string(what) + " of " + to_string(tid));
@@ -186,9 +202,6 @@ Status ThreadTable::set_state(std::size_t index, Tid tid) const {
   if (ptrace(PTRACE_SETREGSET, tid.v, NT_X86_XSTATE, &area) != 0) return failed("set the vector registers");
   const std::uint64_t mask = thread.signal_mask();
   if (ptrace(PTRACE_SETSIGMASK, tid.v, sizeof mask, &mask) != 0) return failed("set the signal mask");
-  user_regs_struct registers{};
-  std::memcpy(&registers, thread.registers().data(), sizeof registers);
-  registers.eflags = (registers.eflags & changeable_flags) | 0x202;
   if (ptrace(PTRACE_SETREGS, tid.v, nullptr, &registers) != 0) return failed("set the registers");
   return ok();
 }

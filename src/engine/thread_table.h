@@ -4,8 +4,8 @@
 // What this file knows
 //   PTRACE_GETREGS, NT_X86_XSTATE and PTRACE_GETSIGMASK were read by the freeze. The robust list and the rseq
 //   registration can be asked from outside, the address of clear_child_tid (PR_GET_TID_ADDRESS) and the
-//   alternate stack only from inside. An interrupted system call is saved as one to be made again
-//   (interrupted_calls.h).
+//   alternate stack only from inside. An interrupted system call is saved as the stop found it, for the
+//   kernel to restart (interrupted_calls.h).
 // What it leaves to others
 //   Creating threads (rebuilder.h); scheduling, credentials, pending signals of threads (the kinds).
 //
@@ -15,6 +15,8 @@
 
 #include <sys/user.h>
 
+#include <chrono>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -42,8 +44,11 @@ class ThreadTable {
 
   // Phase::threads: calls that each thread makes about itself.
   void rebuild(RebuildContext& context) const;
+  // Those with which the thread goes on, and what is left of the limit of the call in which it waits.
+  user_regs_struct registers(std::size_t index) const;
+  std::optional<std::chrono::nanoseconds> limit_left(std::size_t index) const;
   // The last: vector state, registers, signal mask by ptrace(2), of the stopped thread `tid`.
-  Status set_state(std::size_t index, Tid tid) const;
+  Status set_state(std::size_t index, Tid tid, const user_regs_struct& registers) const;
   nlohmann::json describe() const;
 
  private:

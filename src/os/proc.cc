@@ -228,6 +228,13 @@ Result<ProcDir> ProcDir::open(Pid pid) {
   return ProcDir(OwnedFd(fd), std::move(path));
 }
 
+Result<ProcDir> ProcDir::open_own_thread() {
+  const std::string path = "/proc/thread-self";
+  const int fd = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return Error::from_errno(errno, "open " + path);
+  return ProcDir(OwnedFd(fd), path);
+}
+
 Result<ProcDir> ProcDir::open_task(Tid tid) const {
   const std::string name = "task/" + std::to_string(tid.v);
   CRS_TRY(OwnedFd fd, open_entry(name, O_RDONLY | O_DIRECTORY));

@@ -66,6 +66,8 @@ class ProcDir {
   static Result<ProcDir> open(Pid pid);
   // /proc/PID/task/TID
   Result<ProcDir> open_task(Tid tid) const;
+  // /proc/thread-self: the calling thread's own
+  static Result<ProcDir> open_own_thread();
 
   int fd() const { return fd_.get(); }
   const std::string& path() const { return path_; }  // for messages
