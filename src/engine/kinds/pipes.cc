@@ -2,11 +2,12 @@
 // Pipes: with both ends inside the process, and standard streams that lead outside.
 //
 // What this file knows
-//   A pipe is known by its inode; each end may have several descriptions. Content is duplicated by tee(2) into a pipe of
-//   ours with as many slots, so the reader loses nothing; packet borders (O_DIRECT) survive that. Whether the other end is
-//   open at all is asked of the pipe: poll(2) answers POLLHUP to the last reader and POLLERR to the last writer. An end
-//   that is open but not in this process is outside: as standard stream it becomes the restart's own, else it is a blocker.
-//   An end that another process shares with this one is found by a walk over /proc/*/fd as far as we may read it.
+//   A pipe is known by its inode; each end may have several descriptions. Content is duplicated by tee(2)
+//   into a pipe of ours with as many slots, so the reader loses nothing; packet borders (O_DIRECT) survive
+//   that. Whether the other end is open at all is asked of the pipe: poll(2) answers POLLHUP to the last
+//   reader and POLLERR to the last writer. An end that is open but not in this process is outside: as
+//   standard stream it becomes the restart's own, else it is a blocker. An end that another process shares
+//   with this one is found by a walk over /proc/*/fd as far as we may read it.
 // What it leaves to others
 //   Named pipes (FIFOs), which nobody claims yet.
 //
@@ -14,6 +15,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -31,18 +33,24 @@ namespace {
 constexpr std::uint32_t kept_flags = O_ACCMODE | O_NONBLOCK | O_DIRECT | O_APPEND | O_LARGEFILE;
 constexpr std::uint64_t largest_pipe = 256u << 20;
 
-bool can_read(std::uint32_t flags) { return (flags & O_ACCMODE) != O_WRONLY; }
-bool can_write(std::uint32_t flags) { return (flags & O_ACCMODE) != O_RDONLY; }
+bool can_read(std::uint32_t flags) {
+  return (flags & O_ACCMODE) != O_WRONLY;
+}
+bool can_write(std::uint32_t flags) {
+  return (flags & O_ACCMODE) != O_RDONLY;
+}
 
 struct Facts {
-  bool reader = false, writer = false;         // in this process
-  bool other_end_closed = false;               // asked of the pipe, where only one end is here
-  std::vector<std::string> objects;            // "fd 5 (pipe:[..])" of ends that are no standard streams
+  bool reader = false, writer = false;  // in this process
+  bool other_end_closed = false;        // asked of the pipe, where only one end is here
+  std::vector<std::string> objects;     // "fd 5 (pipe:[..])" of ends that are no standard streams
 };
 
 class PipesKind : public ResourceKind {
  public:
-  bool claims(const OpenFile& file) const override { return file.path.starts_with("pipe:[") && (file.flags & O_PATH) == 0; }
+  bool claims(const OpenFile& file) const override {
+    return file.path.starts_with("pipe:[") && (file.flags & O_PATH) == 0;
+  }
 
   Status collect_file(CollectContext& context, const OpenFile& file) override {
     auto& end = *state_.add_ends();
@@ -55,7 +63,9 @@ class PipesKind : public ResourceKind {
     facts.writer = facts.writer || can_write(file.flags);
     const std::string object = "fd " + std::to_string(end.number()) + " (" + file.path + ")";
     if (end.number() > 2) facts.objects.push_back(object);
-    if ((file.flags & O_ASYNC) != 0) context.blockers.add(object, "it sends a signal when it is ready (O_ASYNC)", "this cannot be restored yet");
+    if ((file.flags & O_ASYNC) != 0)
+      context.blockers.add(object, "it sends a signal when it is ready (O_ASYNC)",
+                           "this cannot be restored yet");
     if (file.local < 0) return Error(Errc::permission, "cannot get a copy of " + object);
     pollfd ask{file.local, POLLIN | POLLOUT, 0};
     if (poll(&ask, 1, 0) < 0) return Error::from_errno(errno, "poll " + object);
@@ -74,9 +84,11 @@ class PipesKind : public ResourceKind {
       if (other == outsiders.end() && (whole || facts.other_end_closed)) continue;
       pipe.set_leads_outside(true);
       pipe.clear_pieces();  // what is in it belongs to both sides; it stays with the other one
-      const std::string who = other != outsiders.end() ? other->second : std::string("a process that cannot be looked into");
+      const std::string who =
+          other != outsiders.end() ? other->second : std::string("a process that cannot be looked into");
       for (const std::string& object : facts.objects) {
-        context.blockers.add(object, "its other end is held by " + who, "end that process, or let the program close it");
+        context.blockers.add(object, "its other end is held by " + who,
+                             "end that process, or let the program close it");
       }
     }
     return ok();
@@ -87,7 +99,9 @@ class PipesKind : public ResourceKind {
   Status load(std::string_view bytes) override {
     CRS_CHECK(from_section(bytes, state_));
     for (const auto& pipe : state_.pipes()) {
-      if (pipe.capacity() < page_size || pipe.capacity() > largest_pipe) return Error(Errc::bad_snapshot, "a pipe has an impossible size");
+      if (pipe.mode() > 07777) return Error(Errc::bad_snapshot, "a pipe has an impossible mode");
+      if (pipe.capacity() < page_size || pipe.capacity() > largest_pipe)
+        return Error(Errc::bad_snapshot, "a pipe has an impossible size");
     }
     for (const auto& end : state_.ends()) {
       if ((end.flags() & ~kept_flags) != 0 || end.number() < 0 || find_pipe(end.inode()) == nullptr) {
@@ -103,8 +117,8 @@ class PipesKind : public ResourceKind {
     const auto& pipe = *find_pipe(end->inode());
     if (pipe.leads_outside()) return own_stream(context, end->number());
     CRS_TRY(Made* const made, make(pipe));
-    // The first description of each end is the one that pipe(2) made. Others are opened by way of /proc like any FIFO;
-    // O_NONBLOCK keeps that from waiting.
+    // The first description of each end is the one that pipe(2) made. Others are opened by way of /proc like
+    // any FIFO; O_NONBLOCK keeps that from waiting.
     const int access = static_cast<int>(end->flags() & O_ACCMODE);
     const int base = can_read(end->flags()) ? made->read.get() : made->write.get();
     bool& taken = can_read(end->flags()) ? made->read_taken : made->write_taken;
@@ -127,7 +141,10 @@ class PipesKind : public ResourceKind {
     for (const auto& pipe : state_.pipes()) {
       std::size_t bytes = 0;
       for (const auto& piece : pipe.pieces()) bytes += piece.size();
-      list.push_back({{"inode", pipe.inode()}, {"bytes", bytes}, {"capacity", pipe.capacity()}, {"leads_outside", pipe.leads_outside()}});
+      list.push_back({{"inode", pipe.inode()},
+                      {"bytes", bytes},
+                      {"capacity", pipe.capacity()},
+                      {"leads_outside", pipe.leads_outside()}});
     }
     return list;
   }
@@ -139,37 +156,45 @@ class PipesKind : public ResourceKind {
   };
 
   const state::Pipe* find_pipe(std::uint64_t inode) const {
-    const auto found = std::ranges::find_if(state_.pipes(), [inode](const auto& pipe) { return pipe.inode() == inode; });
+    const auto found =
+        std::ranges::find_if(state_.pipes(), [inode](const auto& pipe) { return pipe.inode() == inode; });
     return found == state_.pipes().end() ? nullptr : &*found;
   }
 
   Status collect_pipe(CollectContext& context, const OpenFile& file, const std::string& object) {
-    auto found = std::ranges::find_if(*state_.mutable_pipes(), [&](const auto& pipe) { return pipe.inode() == file.status.st_ino; });
+    auto found = std::ranges::find_if(*state_.mutable_pipes(),
+                                      [&](const auto& pipe) { return pipe.inode() == file.status.st_ino; });
     state::Pipe* pipe = nullptr;
     if (found != state_.mutable_pipes()->end()) {
       pipe = &*found;
     } else {
       pipe = state_.add_pipes();
       pipe->set_inode(file.status.st_ino);
+      pipe->set_mode(file.status.st_mode & 07777u);
+      pipe->set_uid(file.status.st_uid);
+      pipe->set_gid(file.status.st_gid);
       const int capacity = fcntl(file.local, F_GETPIPE_SZ);
       if (capacity < 0) return Error::from_errno(errno, "ask for the size of " + object);
       pipe->set_capacity(static_cast<std::uint64_t>(capacity));
     }
     if (!can_read(file.flags) || pipe->pieces_size() != 0) return ok();
     int waiting = 0;
-    if (ioctl(file.local, FIONREAD, &waiting) != 0) return Error::from_errno(errno, "ask what is in " + object);
+    if (ioctl(file.local, FIONREAD, &waiting) != 0)
+      return Error::from_errno(errno, "ask what is in " + object);
     if (waiting == 0) return ok();
     int ends[2];
     if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) return Error::from_errno(errno, "pipe");
     const OwnedFd out(ends[0]), in(ends[1]);
     if (fcntl(in.get(), F_SETPIPE_SZ, static_cast<int>(pipe->capacity())) < 0) {
-      context.blockers.add(object, "it is larger than this user may make one (" + std::to_string(pipe->capacity()) + " bytes)",
-                           "raise fs.pipe-max-size, or run crs as root");
+      context.blockers.add(
+          object, "it is larger than this user may make one (" + std::to_string(pipe->capacity()) + " bytes)",
+          "raise fs.pipe-max-size, or run crs as root");
       return ok();
     }
     const ssize_t copied = tee(file.local, in.get(), static_cast<std::size_t>(waiting), SPLICE_F_NONBLOCK);
     if (copied != waiting) {
-      return Error(Errc::kernel, "copied " + std::to_string(copied) + " of " + std::to_string(waiting) + " bytes of " + object);
+      return Error(Errc::kernel, "copied " + std::to_string(copied) + " of " + std::to_string(waiting) +
+                                     " bytes of " + object);
     }
     Bytes piece(static_cast<std::size_t>(waiting));
     for (ssize_t left = copied; left > 0;) {
@@ -192,6 +217,22 @@ class PipesKind : public ResourceKind {
     return found;
   }
 
+  // Root restarts other people's programs, which open their pipes anew as /dev/fd/N. Without privilege a pipe
+  // is ours, whoever made the old one: then more is allowed than before, not less.
+  static Status give_back_owner(const state::Pipe& pipe, int fd) {
+    struct stat now {};
+    if (!pipe.has_mode() || !pipe.has_uid() || !pipe.has_gid()) return ok();
+    if (fstat(fd, &now) != 0) return Error::from_errno(errno, "stat of a pipe");
+    const bool ours = now.st_uid == pipe.uid() && now.st_gid == pipe.gid();
+    if (!ours && fchown(fd, pipe.uid(), pipe.gid()) != 0 && geteuid() == 0) {
+      return Error::from_errno(errno, "give back the owner of a pipe");
+    }
+    if ((now.st_mode & 07777u) != pipe.mode() && fchmod(fd, pipe.mode()) != 0) {
+      return Error::from_errno(errno, "chmod of a pipe");
+    }
+    return ok();
+  }
+
   Result<Made*> make(const state::Pipe& pipe) {
     Made& made = made_[pipe.inode()];
     if (made.read) return &made;
@@ -199,6 +240,7 @@ class PipesKind : public ResourceKind {
     if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) return Error::from_errno(errno, "pipe");
     made.read = OwnedFd(ends[0]);
     made.write = OwnedFd(ends[1]);
+    CRS_CHECK(give_back_owner(pipe, ends[0]));
     if (fcntl(made.write.get(), F_SETPIPE_SZ, static_cast<int>(pipe.capacity())) < 0) {
       return Error::from_errno(errno, "make a pipe of " + std::to_string(pipe.capacity()) + " bytes")
           .with_hint("raise fs.pipe-max-size, or restart as root");
@@ -206,7 +248,8 @@ class PipesKind : public ResourceKind {
     const bool packets = std::ranges::any_of(state_.ends(), [&](const auto& end) {
       return end.inode() == pipe.inode() && (end.flags() & O_DIRECT) != 0;
     });
-    if (packets && fcntl(made.write.get(), F_SETFL, O_NONBLOCK | O_DIRECT) != 0) return Error::from_errno(errno, "set packet mode");
+    if (packets && fcntl(made.write.get(), F_SETFL, O_NONBLOCK | O_DIRECT) != 0)
+      return Error::from_errno(errno, "set packet mode");
     for (const auto& piece : pipe.pieces()) CRS_CHECK(write_all(made.write.get(), piece, "a pipe"));
     return &made;
   }

@@ -112,6 +112,8 @@ class WorkingDirectoryKind : public ResourceKind {
     if (directory.st_nlink == 0) {
       state_.set_deleted(true);
       state_.set_mode(directory.st_mode & 07777u);
+      state_.set_uid(directory.st_uid);
+      state_.set_gid(directory.st_gid);
       if (path.ends_with(deleted_mark)) state_.set_path(path.substr(0, path.size() - deleted_mark.size()));
     } else if (stat(path.c_str(), &named) != 0) {
       const int error = errno;
@@ -136,11 +138,21 @@ class WorkingDirectoryKind : public ResourceKind {
       const int error = errno;
       if (rmdir(path.c_str()) != 0) return Error::from_errno(errno, "rmdir of " + path);
       if (!entered) return Error::from_errno(error, "chdir to " + path);
+      CRS_CHECK(give_back_owner());
       if (chmod(".", state_.mode()) != 0)
         return Error::from_errno(errno, "chmod of a deleted working directory");
       return ok();
     }
     return Error::from_errno(errno, "mkdir in place of the deleted working directory " + state_.path());
+  }
+
+  // Root restarts other people's programs, which would have no right to a directory of root's.
+  Status give_back_owner() const {
+    struct stat now {};
+    if (!state_.has_uid() || !state_.has_gid()) return ok();
+    if (stat(".", &now) == 0 && now.st_uid == state_.uid() && now.st_gid == state_.gid()) return ok();
+    if (chown(".", state_.uid(), state_.gid()) == 0 || geteuid() != 0) return ok();
+    return Error::from_errno(errno, "give back the owner of a deleted working directory");
   }
 
   // A restart without privilege mounts a /proc of its own.
