@@ -1,11 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 // Path files: the common half of kinds whose files are nothing but a path and flags.
+//
+// What this file knows
+//   A restart opens the same path again; type and device number must be what they were.
+//   A directory, device or symbolic link that was deleted while it is open holds nothing: one that is made,
+//   opened and removed is as good. It is made where the old one was, so that its name in /proc is the same,
+//   or, where that name is taken, under a hidden one. Parents that are gone as well are made for that moment.
+//   One that is also the working directory is opened as such (working_directory.cc comes first). Whoever
+//   restarts without privilege can make only what is his own, and no devices.
 #pragma once
 
-#include <fcntl.h>
-
-#include <algorithm>
+#include <map>
 #include <string>
+#include <utility>
 
 #include "engine/kinds/special_files.pb.h"
 #include "engine/resource_kind.h"
@@ -15,72 +22,26 @@ namespace crs {
 class PathFilesKind : public ResourceKind {
  public:
   Status collect(CollectContext&) override { return ok(); }
-  Status collect_file(CollectContext& context, const OpenFile& file) override {
-    state::PathFile saved;
-    saved.set_id(file.id);
-    saved.set_path(file.path);
-    saved.set_flags(file.flags & ~static_cast<std::uint32_t>(O_CREAT | O_EXCL | O_TRUNC | O_NOCTTY));
-    saved.set_position(file.position);
-    saved.set_inode(file.status.st_ino);
-    struct stat named {};
-    const bool same = lstat_or_stat(file, named) == 0 && named.st_ino == file.status.st_ino;
-    if (!same) {
-      context.blockers.add("fd " + std::to_string(file.fds.front().v) + " (" + file.path + ")",
-                           "it was deleted or renamed while the program has it open",
-                           "give it its name back");
-    }
-    *state_.add_files() = std::move(saved);
-    return ok();
-  }
+  Status collect_file(CollectContext& context, const OpenFile& file) override;
   Result<std::string> save() const override { return to_section(state_); }
-  Status load(std::string_view bytes) override {
-    CRS_CHECK(from_section(bytes, state_));
-    for (const auto& file : state_.files()) {
-      if (file.path().empty() || file.path()[0] != '/' || file.path().find('\0') != std::string::npos) {
-        return Error(Errc::bad_snapshot, "an open file has an impossible path");
-      }
-      if ((file.flags() & ~allowed_flags()) != 0)
-        return Error(Errc::bad_snapshot, file.path() + ": unknown flags");
-    }
-    return ok();
-  }
-  Status check(CheckContext& context) override {
-    for (const auto& file : state_.files()) {
-      struct stat now {};
-      if (context.is_replaced(file.id()) ||
-          fstatat(AT_FDCWD, file.path().c_str(), &now, AT_SYMLINK_NOFOLLOW) == 0)
-        continue;
-      context.blockers.add(file.path(), "the program has it open, and it is not there any more",
-                           "put it back");
-    }
-    return ok();
-  }
-  Result<OwnedFd> restore_file(InsideContext&, std::uint32_t id) override {
-    const auto found =
-        std::ranges::find_if(state_.files(), [id](const auto& file) { return file.id() == id; });
-    if (found == state_.files().end()) return Error(Errc::bad_snapshot, "an open file is missing");
-    CRS_TRY(OwnedFd fd, open_file(found->path(), static_cast<int>(found->flags()) | O_NOCTTY));
-    CRS_CHECK(after_open(fd.get(), *found));
-    return fd;
-  }
-  nlohmann::json describe() const override {
-    nlohmann::json list = nlohmann::json::array();
-    for (const auto& file : state_.files()) list.push_back({{"path", file.path()}});
-    return list;
-  }
+  Status load(std::string_view bytes) override;
+  Status check(CheckContext& context) override;
+  Result<OwnedFd> restore_file(InsideContext& context, std::uint32_t id) override;
+  nlohmann::json describe() const override;
 
  protected:
-  virtual std::uint32_t allowed_flags() const {
-    return O_ACCMODE | O_APPEND | O_NONBLOCK | O_DIRECTORY | O_LARGEFILE | O_NOATIME | O_SYNC;
-  }
+  virtual std::uint32_t allowed_flags() const;
+  // Whether one of this type and device number can be made anew.
+  virtual bool can_be_made(std::uint32_t mode, std::uint64_t device) const = 0;
   virtual Status after_open(int, const state::PathFile&) { return ok(); }
 
  private:
-  static int lstat_or_stat(const OpenFile& file, struct stat& named) {
-    const bool link = S_ISLNK(file.status.st_mode);
-    return fstatat(AT_FDCWD, file.path.c_str(), &named, link ? AT_SYMLINK_NOFOLLOW : 0);
-  }
+  using Identity = std::pair<std::uint64_t, std::uint64_t>;  // file system, inode
+  bool collect_deleted(CollectContext& context, const OpenFile& file, state::PathFile& saved) const;
+  Result<OwnedFd> open_deleted(InsideContext& context, const state::PathFile& file);
+
   state::PathFiles state_;
+  std::map<Identity, OwnedFd> made_;
 };
 
 }  // namespace crs
