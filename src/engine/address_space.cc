@@ -127,7 +127,8 @@ Status AddressSpace::plan() {
   return ok();
 }
 
-Status AddressSpace::fill(const store::SnapshotReader& snapshot, unsigned workers, Deadline deadline) const {
+Status AddressSpace::fill(const store::SnapshotReader& snapshot, DeletedFiles& deleted_files,
+                          unsigned workers, Deadline deadline) const {
   CRS_CHECK(map_at(hole_, landing_size, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1,
                    0, "landing"));
   std::map<std::pair<std::uint32_t, bool>, OwnedFd> files;  // by index, and whether for writing
@@ -165,7 +166,12 @@ Status AddressSpace::fill(const store::SnapshotReader& snapshot, unsigned worker
         const bool writes = mapping.type() == Mapping::SHARED_FILE && has(mapping, mapping_may_write);
         OwnedFd& opened = files[{mapping.index(), writes}];
         if (!opened) {
-          CRS_TRY(opened, open_file(file.path(), writes ? O_RDWR : O_RDONLY));
+          std::string path = file.path();
+          if (file.deleted_file() != 0) {
+            CRS_TRY(const int made, deleted_files.make(snapshot, file.deleted_file() - 1));
+            path = "/proc/self/fd/" + std::to_string(made);
+          }
+          CRS_TRY(opened, open_file(path, writes ? O_RDWR : O_RDONLY));
         }
         fd = opened.get();
       }

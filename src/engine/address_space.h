@@ -17,6 +17,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "engine/deleted_files.h"
 #include "engine/memory_map.h"
 #include "engine/resource_kind.h"
 
@@ -34,7 +35,8 @@ class AddressSpace {
 
   // In the forked copy: makes all regions at the hole and fills them from the page file, checking every
   // checksum.
-  Status fill(const store::SnapshotReader& snapshot, unsigned workers, Deadline deadline) const;
+  Status fill(const store::SnapshotReader& snapshot, DeletedFiles& deleted_files, unsigned workers,
+              Deadline deadline) const;
 
   // From outside: the calls that clear the way and put everything in place. `now` are the process's mappings.
   // The hole stays, with the landing.

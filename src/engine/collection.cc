@@ -20,13 +20,15 @@ Status Collection::collect(FrozenProcess& target, Blockers& blockers, store::Sna
     if (!batch.empty()) jobs.push_back({i, &batch});
   }
   CRS_CHECK(make_remote_calls(target, jobs, deadline));
-  CollectContext context{target, questions, blockers, writer};
+  CollectContext context{target, questions, blockers, writer, &deleted_files_, deadline};
   blockers.set_kind(ThreadTable::section);
   CRS_CHECK(threads_.collect(context).context("threads"));
   blockers.set_kind(MemoryMap::section);
   CRS_CHECK(memory_.collect(context).context("memory"));
   blockers.set_kind(DescriptorTable::section);
   CRS_CHECK(descriptors_.collect(context, kinds_).context("descriptors"));
+  blockers.set_kind(DeletedFiles::section);
+  CRS_CHECK(deleted_files_.complete(context).context("deleted files"));
   for (const ActiveKind& each : kinds_) {
     CRS_CHECK(deadline.check("the process was being looked at"));
     blockers.set_kind(each.info->section);
@@ -42,6 +44,7 @@ Status Collection::save(store::SnapshotWriter& writer) const {
   };
   CRS_CHECK(add(ThreadTable::section, threads_.save()));
   CRS_CHECK(add(MemoryMap::section, memory_.save()));
+  CRS_CHECK(add(DeletedFiles::section, deleted_files_.save()));
   CRS_CHECK(add(DescriptorTable::section, descriptors_.save()));
   for (const ActiveKind& each : kinds_) CRS_CHECK(add(each.info->section, each.kind->save()));
   return ok();

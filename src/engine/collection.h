@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "engine/active_kinds.h"
+#include "engine/deleted_files.h"
 #include "engine/memory_map.h"
 #include "engine/thread_table.h"
 
@@ -24,6 +25,7 @@ class Collection {
 
  private:
   std::vector<ActiveKind> kinds_;
+  DeletedFiles deleted_files_;
   MemoryMap memory_;
   ThreadTable threads_;
   DescriptorTable descriptors_;

@@ -10,8 +10,12 @@
 #include <cerrno>
 #include <cstring>
 #include <map>
+#include <optional>
+#include <tuple>
 
+#include "engine/deleted_files.h"
 #include "engine/frozen_state.h"
+#include "engine/other_processes.h"
 #include "engine/page_scan.h"
 
 namespace crs {
@@ -198,16 +202,23 @@ class Collector {
     return true;
   }
 
-  // The file is not there any more, or another one is: what is mapped is all there is of it.
+  // The file is not there any more, or another one is. One that the program has open is made again; of
+  // another what is mapped is all there is.
   Result<bool> add_lost_file(const Vma& vma, Mapping& mapping) {
+    struct stat status {};
+    std::uint32_t flags = 0;
+    CRS_TRY(const auto fd, find_descriptor(vma, status, flags));
+    if (fd && status.st_nlink == 0) return add_deleted_file(vma, mapping, *fd, status, flags);
     if (vma.shared) {
+      CRS_TRY(const bool ours, is_only_here(vma));
+      if (ours) return add_object(vma, mapping);
       return block(vma, "the file behind this shared memory was deleted or replaced",
-                   "such memory cannot be saved yet; put the file back under its name");
+                   "such memory cannot be saved yet; put the file back under its name, or let the program "
+                   "keep it open");
     }
     // Pages that were never written follow the file. Nobody can change a file that nobody has open for
     // writing.
-    CRS_TRY(const bool open, is_open_for_writing(vma));
-    if (open) {
+    if (fd && (flags & O_ACCMODE) != O_RDONLY) {
       return block(
           vma, "the file behind it was deleted or replaced, and the program still has it open for writing",
           "such memory cannot be saved yet; let the program close the file");
@@ -223,18 +234,58 @@ class Collector {
     return true;
   }
 
-  Result<bool> is_open_for_writing(const Vma& vma) const {
+  Result<bool> add_deleted_file(const Vma& vma, Mapping& mapping, RemoteFd fd, const struct stat& status,
+                                std::uint32_t flags) {
+    CRS_TRY(const auto index, context_.deleted_files->add(context_, fd, vma.name, status, flags));
+    if (!index) return false;
+    const std::uint32_t file =
+        file_index(vma.name, status, vma.shared && (mapping.flags() & mapping_may_write) != 0);
+    map_.mutable_files(static_cast<int>(file))->set_deleted_file(*index + 1);
+    mapping.set_index(file);
+    mapping.set_offset(vma.offset);
+    if (!vma.shared) return add_own_pages(vma, mapping, Mapping::PRIVATE_FILE);
+    mapping.set_type(Mapping::SHARED_FILE);
+    return true;
+  }
+
+  // A descriptor of the mapped file, one for writing if there is one.
+  Result<std::optional<RemoteFd>> find_descriptor(const Vma& vma, struct stat& status,
+                                                  std::uint32_t& flags) const {
+    std::optional<RemoteFd> found;
     CRS_TRY(const auto fds, target_.proc().fds());
     for (const RemoteFd fd : fds) {
       const std::string number = std::to_string(fd.v);
-      struct stat status {};
-      if (fstatat(target_.proc().fd(), ("fd/" + number).c_str(), &status, 0) != 0 ||
-          status.st_ino != vma.inode)
+      const auto link = target_.proc().read_link("fd/" + number);
+      if (!link || *link != vma.name) continue;
+      struct stat now {};
+      if (fstatat(target_.proc().fd(), ("fd/" + number).c_str(), &now, 0) != 0 || now.st_ino != vma.inode)
         continue;
       CRS_TRY(const std::string info, target_.proc().read("fdinfo/" + number));
-      if ((ProcFields::parse(info).number("flags", 8).value_or(O_RDWR) & O_ACCMODE) != O_RDONLY) return true;
+      const auto its =
+          static_cast<std::uint32_t>(ProcFields::parse(info).number("flags", 8).value_or(O_RDWR));
+      if ((its & O_PATH) != 0) continue;
+      const bool writes = (its & O_ACCMODE) != O_RDONLY;
+      if (found && !writes) continue;
+      found = fd;
+      status = now;
+      flags = its;
+      if (writes) break;
     }
-    return false;
+    return found;
+  }
+
+  // Memory of a file that has no name and no descriptor is like shared anonymous memory: nothing but its
+  // mappings leads to it. Whether it has a name elsewhere only root may ask; files in /dev/shm are not
+  // linked.
+  Result<bool> is_only_here(const Vma& vma) const {
+    if (!vma.name.ends_with(" (deleted)") || readable_bytes(vma) != vma.size()) return false;
+    char entry[64];
+    snprintf(entry, sizeof entry, "map_files/%llx-%llx", static_cast<unsigned long long>(vma.start),
+             static_cast<unsigned long long>(vma.end));
+    struct stat status {};
+    if (fstatat(target_.proc().fd(), entry, &status, 0) == 0)
+      return S_ISREG(status.st_mode) && status.st_nlink == 0;
+    return vma.name.starts_with("/dev/shm/");
   }
 
   // Pages behind the end of a file cannot be read: the readable ones come first.
@@ -266,7 +317,8 @@ class Collector {
   }
 
   Result<bool> add_object(const Vma& vma, Mapping& mapping) {
-    const auto [entry, fresh] = objects_.insert({vma.inode, static_cast<std::uint32_t>(map_.objects_size())});
+    const auto [entry, fresh] = objects_.insert(
+        {{vma.device_major, vma.device_minor, vma.inode}, static_cast<std::uint32_t>(map_.objects_size())});
     if (fresh) map_.add_objects();
     auto& object = *map_.mutable_objects(static_cast<int>(entry->second));
     object.set_size(std::max(object.size(), vma.offset + vma.size()));
@@ -301,26 +353,16 @@ class Collector {
 
   // Another process that has the same object mapped would be cut off by a restart.
   Status find_outsiders(const Vma& vma) {
-    CRS_TRY(const auto names, list_directory("/proc"));
-    for (const std::string& name : names) {
-      const auto number = parse_number(name);
-      if (!number || *number == static_cast<std::uint64_t>(target_.pid().v)) continue;
-      const auto other = ProcDir::open(Pid(static_cast<pid_t>(*number)));
-      if (!other) continue;
-      const auto maps = other->maps();
-      if (!maps) continue;
-      const bool shares = std::ranges::any_of(*maps, [&](const Vma& each) {
-        return each.shared && each.inode == vma.inode && each.device_major == vma.device_major &&
-               each.device_minor == vma.device_minor;
-      });
-      if (!shares) continue;
-      const auto stat = other->stat();
-      context_.blockers.add(
-          name_of(vma),
-          "process " + name + (stat ? " (" + stat->comm + ")" : std::string()) + " shares this memory",
-          "processes that share memory cannot be saved one by one yet");
-    }
-    return ok();
+    Pid last(0);
+    return see_other_mappings(target_, [&](const OtherMapping& other) {
+      const bool shares = other.vma.shared && other.vma.inode == vma.inode &&
+                          other.vma.device_major == vma.device_major &&
+                          other.vma.device_minor == vma.device_minor;
+      if (!shares || other.pid == last) return;
+      last = other.pid;
+      context_.blockers.add(name_of(vma), other.process() + " shares this memory",
+                            "processes that share memory cannot be saved one by one yet");
+    });
   }
 
   struct View {
@@ -334,7 +376,7 @@ class Collector {
   PageScanner scanner_;
   std::map<std::uint64_t, std::string> flags_;
   std::map<std::string, std::uint32_t> files_;
-  std::map<std::uint64_t, std::uint32_t> objects_;
+  std::map<std::tuple<std::uint32_t, std::uint32_t, std::uint64_t>, std::uint32_t> objects_;
   std::map<std::string, bool> lost_;
   std::vector<View> views_;
 };
@@ -440,6 +482,7 @@ Status MemoryMap::check(CheckContext& context) const {
   CRS_CHECK(check_vdso(context.blockers));
   const std::string restore_it = "put the file back as it was";
   for (const auto& file : map_.files()) {
+    if (file.deleted_file() != 0) continue;
     struct stat now {};
     if (stat(file.path().c_str(), &now) != 0) {
       context.blockers.add(file.path(), "the program has this file mapped, and it is not there any more",

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Other processes: which of them have something open that the target has open as well.
+// Other processes: which of them have something open or mapped that the target has as well.
 //
 // What this file knows
 //   /proc/*/fd can be read of our own processes, by root of all. A process that may not be looked into is
 //   passed over: a caller that must be sure has to ask the object itself. Links are read and not followed,
 //   because a stat(2) through them may wait for a network file system.
 //
-// Kernel interfaces: proc(5) fd.
+// Kernel interfaces: proc(5) fd and maps.
 #pragma once
 
 #include <functional>
@@ -31,5 +31,15 @@ struct OtherDescriptor {
 // Calls `see` for each descriptor of each process but the target and ourselves.
 Status see_other_descriptors(const FrozenProcess& target,
                              const std::function<void(const OtherDescriptor&)>& see);
+
+struct OtherMapping {
+  Pid pid;
+  const Vma& vma;
+  const ProcDir& proc;
+
+  std::string process() const;
+};
+// The same for each mapping.
+Status see_other_mappings(const FrozenProcess& target, const std::function<void(const OtherMapping&)>& see);
 
 }  // namespace crs

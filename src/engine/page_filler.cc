@@ -8,6 +8,7 @@
 #include <tuple>
 #include <vector>
 
+#include "engine/file_spaces.h"
 #include "engine/page_saver.h"
 #include "os/ids.h"
 
@@ -46,7 +47,9 @@ Status fill_pages(const store::PageFileReader& pages, std::span<const FillTarget
       const std::size_t index = next.fetch_add(1, std::memory_order_relaxed);
       if (index >= pages.chunk_count()) return;
       auto status = deadline.check("memory was being filled");
-      if (status) status = place(pages.chunk(index), targets, into);
+      const auto chunk = pages.chunk(index);
+      if (!chunk.runs.empty() && is_file_space(chunk.runs.front().space)) continue;
+      if (status) status = place(chunk, targets, into);
       if (status) status = pages.read_chunk(index, into);
       if (!status) {
         const std::scoped_lock lock(mutex);

@@ -22,7 +22,8 @@ struct FillTarget {
 };
 
 // Fills all pages of all chunks into `targets` (sorted by space and start; runs that belong nowhere are an
-// error). Every chunk's checksum is checked. errors: bad_snapshot, timeout.
+// error). Chunks with contents of files are passed over. Every chunk's checksum is checked. errors:
+// bad_snapshot, timeout.
 Status fill_pages(const store::PageFileReader& pages, std::span<const FillTarget> targets, unsigned workers,
                   Deadline deadline);
 

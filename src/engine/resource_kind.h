@@ -36,12 +36,15 @@
 #include "engine/blockers.h"
 #include "engine/call_batch.h"
 #include "engine/frozen_process.h"
+#include "os/deadline.h"
 #include "os/ids.h"
 #include "os/owned_fd.h"
 #include "os/result.h"
 #include "store/snapshot.h"
 
 namespace crs {
+
+class DeletedFiles;  // engine/deleted_files.h
 
 // When a kind's restore_inside() and rebuild() run. What holds at the start of each (restart):
 enum class Phase : std::uint8_t {
@@ -86,7 +89,9 @@ struct CollectContext {
   const FrozenProcess& target;
   Questions& answers;  // the same batches, after the run
   Blockers& blockers;
-  store::SnapshotWriter* writer;  // for contents too large for a section; null in `crs check`
+  store::SnapshotWriter* writer;          // for contents too large for a section; null in `crs check`
+  DeletedFiles* deleted_files = nullptr;  // for files without a name
+  Deadline deadline{};
 };
 
 // --- Restart
@@ -122,6 +127,7 @@ struct InsideContext {
   NsPid ns_pid;
   std::array<int, 3> own_stdio{-1, -1, -1};  // borrowed; -1: was closed
   int executable_fd = -1;  // the number at which the process image puts its executable for rebuild()
+  DeletedFiles* deleted_files = nullptr;
 };
 
 // From outside, by batches that run in the half-made process. Queue calls; the engine runs them at the end of

@@ -129,8 +129,9 @@ Status Restoration::load() {
   CRS_CHECK(read(ThreadTable::section, threads_));
   CRS_CHECK(read(MemoryMap::section, memory_));
   CRS_CHECK(read(DescriptorTable::section, descriptors_));
+  // A snapshot of an older version may lack a section that is newer than it.
+  if (snapshot_.has_section(DeletedFiles::section)) CRS_CHECK(read(DeletedFiles::section, deleted_files_));
   for (const ActiveKind& each : kinds_) {
-    // A snapshot of an older version may lack a kind that is newer than it.
     if (!snapshot_.has_section(each.info->section)) continue;
     CRS_CHECK(read(each.info->section, *each.kind));
   }
@@ -146,6 +147,8 @@ Status Restoration::check(Blockers& blockers) {
   CRS_CHECK(threads_.check(context));
   blockers.set_kind(MemoryMap::section);
   CRS_CHECK(memory_.check(context));
+  blockers.set_kind(DeletedFiles::section);
+  CRS_CHECK(deleted_files_.check(context));
   blockers.set_kind(DescriptorTable::section);
   CRS_CHECK(descriptors_.check(context, kinds_));
   for (const ActiveKind& each : kinds_) {
@@ -158,6 +161,7 @@ Status Restoration::check(Blockers& blockers) {
 nlohmann::json Restoration::describe() const {
   nlohmann::json all = {{std::string(ThreadTable::section), threads_.describe()},
                         {std::string(MemoryMap::section), memory_.describe()},
+                        {std::string(DeletedFiles::section), deleted_files_.describe()},
                         {std::string(DescriptorTable::section), descriptors_.describe(kinds_)}};
   for (const ActiveKind& each : kinds_) {
     auto description = each.kind->describe();
@@ -173,8 +177,8 @@ Status Restoration::fill_inside(int channel) {
   } else if (threads_.leads_group()) {
     if (setpgid(0, 0) != 0) return Error::from_errno(errno, "setpgid");
   }
-  InsideContext context{
-      snapshot_, options_.restore, threads_.ids().front(), {-1, -1, -1}, executable_number_};
+  InsideContext context{snapshot_,    options_.restore,   threads_.ids().front(),
+                        {-1, -1, -1}, executable_number_, &deleted_files_};
   for (int fd = 0; fd < 3; ++fd) {
     if (fcntl(fd, F_GETFD) >= 0) context.own_stdio[static_cast<std::size_t>(fd)] = fd;
   }
@@ -186,17 +190,18 @@ Status Restoration::fill_inside(int channel) {
     return ok();
   };
   CRS_CHECK(restore(Phase::process));
-  CRS_CHECK(space_.fill(snapshot_, options_.workers, options_.deadline).context("memory"));
-  // Both numbers are taken before the table makes others; the process image replaces the second.
+  // Both numbers are taken before others are made; the process image replaces the second.
   if (dup3(channel, channel_number_, O_CLOEXEC) < 0 || dup3(channel, executable_number_, O_CLOEXEC) < 0) {
     return Error::from_errno(errno, "keep descriptors open")
         .with_hint("the limit of open files (ulimit -n) is too low for this program");
   }
+  CRS_CHECK(space_.fill(snapshot_, deleted_files_, options_.workers, options_.deadline).context("memory"));
   CRS_CHECK(descriptors_.create(context, kinds_).context("descriptors"));
   for (const Phase phase :
        {Phase::descriptors, Phase::memory, Phase::threads, Phase::signals, Phase::timers, Phase::last}) {
     CRS_CHECK(restore(phase));
   }
+  CRS_CHECK(deleted_files_.finish().context("deleted files"));
   const int keep[] = {channel_number_, executable_number_};
   CRS_CHECK(descriptors_.install(keep).context("descriptors"));
   return unregister_from_kernel();

@@ -12,6 +12,7 @@
 
 #include "engine/active_kinds.h"
 #include "engine/address_space.h"
+#include "engine/deleted_files.h"
 #include "engine/engine.h"
 #include "engine/memory_map.h"
 #include "engine/rebuilder.h"
@@ -44,6 +45,7 @@ class Restoration {
   std::vector<ActiveKind> kinds_;
   const store::SnapshotReader& snapshot_;
   const RestartOptions& options_;
+  DeletedFiles deleted_files_;
   MemoryMap memory_;
   AddressSpace space_;
   ThreadTable threads_;

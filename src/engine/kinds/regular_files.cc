@@ -1,41 +1,38 @@
 // SPDX-License-Identifier: Apache-2.0
-// Regular files: open files with a path, and small ones that were deleted while open.
+// Regular files: open files with a path.
 //
 // What this file knows
 //   A restart opens the same path again. A file that the process writes and that has grown since is cut back
 //   to its saved length, so that appended output equals that of an uninterrupted run; what is cut is kept
 //   beside the snapshot. A file that it only reads must be what it was. All files are cut at the end of the
 //   restart, when nothing else can fail. O_CREAT, O_EXCL and O_TRUNC act at open(2) only and are never used
-//   again. A deleted file is saved whole, up to a limit, and made again without a name in its old directory
-//   (O_TMPFILE) or, where that cannot be, in memory.
+//   again.
 // What it leaves to others
-//   Which descriptors share a description (descriptor_table.cc); locks (file_locks.cc).
+//   Which descriptors share a description (descriptor_table.cc); locks (file_locks.cc); the content of files
+//   without a name (deleted_files.h).
 //
 // Kernel interfaces: open(2), proc(5) fdinfo, fcntl(2).   Round trip: tests/targets/regular_files_*.cc
 #include <fcntl.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <map>
 #include <set>
 
+#include "engine/deleted_files.h"
 #include "engine/kinds/regular_files.pb.h"
 #include "engine/resource_kind.h"
 
 namespace crs {
 namespace {
 
-constexpr std::string_view deleted_mark = " (deleted)";
-constexpr std::uint64_t largest_deleted = 16u << 20;  // bytes
 constexpr long proc_magic = 0x9fa0;
 constexpr long sysfs_magic = 0x62656572;
 constexpr std::uint32_t acting_at_open = O_CREAT | O_EXCL | O_TRUNC | O_NOCTTY;
-constexpr std::uint32_t kept_flags =
-    O_ACCMODE | O_APPEND | O_NONBLOCK | O_DSYNC | O_SYNC | O_DIRECT | O_NOATIME | O_LARGEFILE | O_NOFOLLOW;
+constexpr std::uint32_t kept_flags = O_ACCMODE | O_APPEND | O_NONBLOCK | O_DSYNC | O_SYNC | O_DIRECT |
+                                     O_NOATIME | O_LARGEFILE | O_NOFOLLOW | O_TMPFILE;
 
 bool writes(const state::RegularFile& file) {
   return (file.flags() & O_ACCMODE) != O_RDONLY;
@@ -67,7 +64,12 @@ class RegularFilesKind : public ResourceKind {
     state::RegularFile saved;
     saved.set_id(file.id);
     saved.set_path(file.path);
-    saved.set_flags(file.flags & ~acting_at_open);
+    struct stat named {};
+    const bool same = stat(file.path.c_str(), &named) == 0 && named.st_ino == file.status.st_ino &&
+                      named.st_dev == file.status.st_dev;
+    // By way of /proc nothing can be opened with O_NOFOLLOW; a file that got a name was made by that.
+    saved.set_flags(file.flags & ~acting_at_open &
+                    ~static_cast<std::uint32_t>(same ? O_TMPFILE & ~O_DIRECTORY : O_NOFOLLOW));
     saved.set_position(file.position);
     saved.set_size(static_cast<std::uint64_t>(file.status.st_size));
     saved.set_mtime_ns(nanoseconds(file.status.st_mtim));
@@ -81,9 +83,6 @@ class RegularFilesKind : public ResourceKind {
                            "let the program close it first");
     }
     check_owner(context, file);
-    struct stat named {};
-    const bool same = stat(file.path.c_str(), &named) == 0 && named.st_ino == file.status.st_ino &&
-                      named.st_dev == file.status.st_dev;
     if (!same) CRS_CHECK(save_deleted(context, file, saved));
     *state_.add_files() = std::move(saved);
     return ok();
@@ -101,6 +100,11 @@ class RegularFilesKind : public ResourceKind {
           (file.mode() & ~07777u) != 0) {
         return Error(Errc::bad_snapshot, file.path() + " is described wrongly");
       }
+      if (file.deleted() && file.deleted_file() == 0) {
+        return Error(Errc::bad_snapshot,
+                     "the content of the deleted file " + file.path() + " is not where it should be")
+            .with_hint("restart it with the crs that made the snapshot");
+      }
     }
     return ok();
   }
@@ -113,11 +117,11 @@ class RegularFilesKind : public ResourceKind {
     return ok();
   }
 
-  Result<OwnedFd> restore_file(InsideContext&, std::uint32_t id) override {
+  Result<OwnedFd> restore_file(InsideContext& context, std::uint32_t id) override {
     const auto found =
         std::ranges::find_if(state_.files(), [id](const auto& file) { return file.id() == id; });
     if (found == state_.files().end()) return Error(Errc::bad_snapshot, "an open file is missing");
-    CRS_TRY(OwnedFd fd, found->deleted() ? make_deleted(*found) : open_again(*found));
+    CRS_TRY(OwnedFd fd, found->deleted() ? open_deleted(context, *found) : open_again(*found));
     if (lseek(fd.get(), found->position(), SEEK_SET) < 0)
       return Error::from_errno(errno, "go to the old position in " + found->path());
     return fd;
@@ -161,41 +165,12 @@ class RegularFilesKind : public ResourceKind {
                          "this cannot be restored yet");
   }
 
-  Status save_deleted(CollectContext& context, const OpenFile& file, state::RegularFile& saved) {
-    std::string path = file.path;
-    if (path.ends_with(deleted_mark)) path.resize(path.size() - deleted_mark.size());
-    saved.set_path(path);
+  // There is no name, or another file has it.
+  static Status save_deleted(CollectContext& context, const OpenFile& file, state::RegularFile& saved) {
     saved.set_deleted(true);
-    if (file.status.st_nlink != 0) {
-      context.blockers.add(fd_names(file),
-                           "it was renamed, or its directory was, or another file has its name",
-                           "give it the name back under which the program opened it");
-      return ok();
-    }
-    // st_blocks counts 512 bytes. Holes would come back as zeros that take room.
-    if (static_cast<std::uint64_t>(file.status.st_blocks) * 512 < saved.size() && saved.size() > page_size) {
-      context.blockers.add(fd_names(file), "it was deleted while the program uses it, and it has holes",
-                           "such files cannot be saved yet; let the program close it before the checkpoint");
-      return ok();
-    }
-    if (saved.size() > largest_deleted) {
-      context.blockers.add(fd_names(file),
-                           "it was deleted while the program uses it, and its " +
-                               std::to_string(saved.size() >> 20) +
-                               " MiB are more than the 16 MiB that are saved of such files",
-                           "let the program close it before the checkpoint");
-      return ok();
-    }
-    const auto earlier = std::ranges::find_if(state_.files(), [&](const auto& other) {
-      return other.deleted() && other.inode() == saved.inode() && other.device() == saved.device();
-    });
-    if (earlier != state_.files().end()) return ok();  // its content is there already
-    // A copy of our own of a description that may only write cannot read; /proc lets us open it anew.
-    CRS_TRY(const OwnedFd fd,
-            context.target.proc().open_entry("fd/" + std::to_string(file.fds.front().v), O_RDONLY));
-    Bytes content(saved.size());
-    CRS_CHECK(pread_exact(fd.get(), content, 0, path));
-    saved.set_content(content.data(), content.size());
+    CRS_TRY(const auto index,
+            context.deleted_files->add(context, file.fds.front(), file.path, file.status, file.flags));
+    if (index) saved.set_deleted_file(*index + 1);
     return ok();
   }
 
@@ -240,42 +215,13 @@ class RegularFilesKind : public ResourceKind {
     return fd;
   }
 
-  // One nameless file for all descriptions of it, opened anew for each.
-  Result<OwnedFd> make_deleted(const state::RegularFile& file) {
-    OwnedFd& made = nameless_[{file.device(), file.inode()}];
-    if (!made) {
-      const auto whole = std::ranges::find_if(state_.files(), [&](const auto& other) {
-        return other.deleted() && other.inode() == file.inode() && other.device() == file.device() &&
-               !other.content().empty();
-      });
-      const std::string directory = file.path().substr(0, std::max<std::size_t>(1, file.path().rfind('/')));
-      // Under its old name for a moment if that is free, so that /proc shows it as before.
-      made = OwnedFd(open(file.path().c_str(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
-      if (made) unlink(file.path().c_str());
-      if (!made)
-        made = OwnedFd(open(directory.c_str(), O_TMPFILE | O_RDWR | O_EXCL | O_CLOEXEC, file.mode()));
-      if (!made) made = OwnedFd(memfd_create("crs-deleted-file", MFD_CLOEXEC));
-      if (!made) return Error::from_errno(errno, "make a file without a name for " + file.path());
-      if (whole != state_.files().end()) CRS_CHECK(write_all(made.get(), whole->content(), file.path()));
-      if (ftruncate(made.get(), static_cast<off_t>(file.size())) != 0)
-        return Error::from_errno(errno, "truncate " + file.path());
-      CRS_CHECK(give_back_attributes(made.get(), file));
+  static Result<OwnedFd> open_deleted(const InsideContext& context, const state::RegularFile& file) {
+    CRS_TRY(const int made, context.deleted_files->make(context.snapshot, file.deleted_file() - 1));
+    if ((file.flags() & O_TMPFILE) == O_TMPFILE) {
+      if (OwnedFd first = context.deleted_files->take_first(file.deleted_file() - 1)) return first;
     }
-    return open_file("/proc/self/fd/" + std::to_string(made.get()), static_cast<int>(file.flags()));
-  }
-
-  static Status give_back_attributes(int fd, const state::RegularFile& file) {
-    struct stat now {};
-    if (fstat(fd, &now) != 0) return Error::from_errno(errno, "stat");
-    if ((now.st_uid != file.uid() || now.st_gid != file.gid()) && fchown(fd, file.uid(), file.gid()) != 0) {
-      return Error::from_errno(errno, "give the deleted file " + file.path() + " back its owner");
-    }
-    // Writing and a new owner take the set-user-id bits away (chown(2), write(2)): the mode comes after both.
-    if (fchmod(fd, file.mode()) != 0) return Error::from_errno(errno, "chmod " + file.path());
-    const timespec mtime{file.mtime_ns() / 1'000'000'000, file.mtime_ns() % 1'000'000'000};
-    const timespec times[2] = {{0, UTIME_OMIT}, mtime};
-    if (futimens(fd, times) != 0) return Error::from_errno(errno, "set the time of " + file.path());
-    return ok();
+    return open_file("/proc/self/fd/" + std::to_string(made),
+                     static_cast<int>(file.flags() & ~std::uint32_t{O_TMPFILE}));
   }
 
   // Keeps the tail beside the snapshot, then cuts.
@@ -329,7 +275,6 @@ class RegularFilesKind : public ResourceKind {
   }
 
   state::RegularFiles state_;
-  std::map<std::pair<std::uint64_t, std::uint64_t>, OwnedFd> nameless_;
 };
 
 }  // namespace

@@ -22,7 +22,10 @@ TARGET() {
   EXPECT_EQ(after.st_size, before.st_size);
   EXPECT_EQ(after.st_uid, before.st_uid);
   EXPECT_EQ(after.st_mode, before.st_mode);
+  EXPECT_EQ(after.st_mtim.tv_sec, before.st_mtim.tv_sec);
   EXPECT_EQ(after.st_mtim.tv_nsec, before.st_mtim.tv_nsec);
+  EXPECT_EQ(after.st_atim.tv_sec, before.st_atim.tv_sec);
+  EXPECT_EQ(after.st_atim.tv_nsec, before.st_atim.tv_nsec);
   EXPECT_EQ(lseek(fd, 0, SEEK_CUR), 40);
   int value = 0;
   EXPECT_EQ(read(fd, &value, sizeof value), 4);
