@@ -99,12 +99,32 @@ std::string plain_words(const std::string& path) {
       {"pidfd:", "a handle of a process (pidfd)"},
       {"anon_inode:[perf_event]", "a performance counter"},
       {"/memfd:", "a memory file (memfd)"},
+      {"net:[", "a handle of a namespace"},
+      {"mnt:[", "a handle of a namespace"},
+      {"pid:[", "a handle of a namespace"},
+      {"user:[", "a handle of a namespace"},
+      {"ipc:[", "a handle of a namespace"},
+      {"uts:[", "a handle of a namespace"},
+      {"cgroup:[", "a handle of a namespace"},
+      {"time:[", "a handle of a namespace"},
+      {"anon_inode:bpf", "a program or a table in the kernel (bpf)"},
       {"/proc/", "an entry of /proc"},
       {"/sys/", "an entry of /sys"}};
   for (const auto& [prefix, words] : table) {
     if (path.starts_with(prefix)) return std::string(words);
   }
-  return "a file of a kind that cannot be saved yet";
+  return "a file of this kind";
+}
+
+// fcntl(2) F_SETOWN, F_SETSIG, O_ASYNC: whom the kernel signals when there is something to read.
+void refuse_signals(CollectContext& context, const OpenFile& file, const std::string& name) {
+  if (file.local < 0 || S_ISSOCK(file.status.st_mode)) return;
+  f_owner_ex owner{};
+  const bool owned = fcntl(file.local, F_GETOWN_EX, &owner) == 0 && owner.pid != 0;
+  const bool has_signal = fcntl(file.local, F_GETSIG) > 0;
+  if (!owned && !has_signal && (file.flags & O_ASYNC) == 0) return;
+  context.blockers.add(name, "it sends a signal when it is ready (F_SETOWN, F_SETSIG, O_ASYNC)",
+                       "this cannot be restored yet; let the program close it before the checkpoint");
 }
 
 std::string fd_list(const std::vector<RemoteFd>& fds) {
@@ -220,6 +240,7 @@ Status DescriptorTable::collect(CollectContext& context, std::span<const ActiveK
     }
     description.set_kind(owner->info->section);
     context.blockers.set_kind(owner->info->section);
+    refuse_signals(context, file, fd_list(file.fds) + " (" + file.path + ")");
     CRS_CHECK(owner->kind->collect_file(context, file).context([&] {
       return fd_list(file.fds) + " (" + file.path + ")";
     }));

@@ -69,7 +69,7 @@ class ControlGroups : public ResourceKind {
       CRS_TRY(const ProcDir task, target.proc().open_task(thread.tid));
       CRS_TRY(const Groups own, read_groups(task));
       if (own == theirs) continue;
-      context.blockers.add("thread " + to_string(thread.tid),
+      context.blockers.add(to_string(thread.tid),
                            "it is in other cgroups than the first thread of the process",
                            "such groups cannot be given back yet; put all threads into one group");
       break;

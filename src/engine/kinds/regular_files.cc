@@ -82,7 +82,6 @@ class RegularFilesKind : public ResourceKind {
       context.blockers.add(fd_names(file), "it was opened with a flag that cannot be restored",
                            "let the program close it first");
     }
-    check_owner(context, file);
     if (!same) CRS_CHECK(save_deleted(context, file, saved));
     *state_.add_files() = std::move(saved);
     return ok();
@@ -157,12 +156,6 @@ class RegularFilesKind : public ResourceKind {
     return std::ranges::any_of(state_.files(), [&](const auto& other) {
       return writes(other) && other.inode() == file.inode() && other.device() == file.device();
     });
-  }
-
-  static void check_owner(CollectContext& context, const OpenFile& file) {
-    if ((file.flags & O_ASYNC) == 0) return;
-    context.blockers.add(fd_names(file), "it sends a signal when it is ready (O_ASYNC)",
-                         "this cannot be restored yet");
   }
 
   // There is no name, or another file has it.
