@@ -121,6 +121,9 @@ class Run:
                 if os.path.exists(self.path(name)):
                     return name
             if self.foreground is not None and self.foreground.poll() is not None:
+                for name in names:  # written since
+                    if os.path.exists(self.path(name)):
+                        return name
                 raise Failure(f"the foreground restart ended with status {self.foreground.returncode}{crash(self.foreground.returncode)}")
             if not self.alive():
                 for name in names:

@@ -54,7 +54,10 @@ Status describe(const FrozenProcess& target, store::Manifest& manifest) {
 }
 
 Status send(const FrozenProcess& target, int signal) {
-  if (syscall(SYS_pidfd_send_signal, target.pidfd(), signal, nullptr, 0) != 0 && errno != ESRCH) {
+  // The pidfd may be one of a thread, but a kernel that has such has the flag as well.
+  constexpr unsigned whole_process = 2;  // PIDFD_SIGNAL_THREAD_GROUP, since Linux 6.9
+  const unsigned flags = target.ended_leader() ? whole_process : 0;
+  if (syscall(SYS_pidfd_send_signal, target.pidfd(), signal, nullptr, flags) != 0 && errno != ESRCH) {
     return Error::from_errno(errno, "send a signal to " + to_string(target.pid()));
   }
   return ok();
@@ -70,9 +73,9 @@ Result<CheckpointReport> Engine::checkpoint(Pid pid, store::SnapshotWriter& writ
   Blockers blockers;
   events.phase("freeze");
   timespec now{};
-  const auto frozen_at = Clock::now();
   CRS_TRY(FrozenProcess frozen, FrozenProcess::freeze(pid, options.deadline));
   std::optional<FrozenProcess> target(std::move(frozen));
+  const Clock::time_point frozen_at(target->stopped_at());  // a steady_clock is CLOCK_MONOTONIC
   clock_gettime(CLOCK_REALTIME, &now);
   manifest.created_ns = now.tv_sec * 1'000'000'000 + now.tv_nsec;
 

@@ -58,8 +58,8 @@ auto likeness(const Seen& seen) {
 }
 
 // A total order of descriptions, which kcmp(2) gives, so that many candidates cost n log n calls.
-int compare_files(Pid pid, RemoteFd a, RemoteFd b) {
-  const long order = syscall(SYS_kcmp, pid.v, pid.v, KCMP_FILE, a.v, b.v);
+int compare_files(Tid process, RemoteFd a, RemoteFd b) {
+  const long order = syscall(SYS_kcmp, process.v, process.v, KCMP_FILE, a.v, b.v);
   return order == 0 ? 0 : order == 1 ? -1 : 1;
 }
 
@@ -173,7 +173,7 @@ Status DescriptorTable::collect(CollectContext& context, std::span<const ActiveK
   const RaisedFileLimit raised;
   auto& table = state_->table;
   table.Clear();
-  const Pid pid = context.target.pid();
+  const Tid living = context.target.living_thread();
   CRS_TRY(const auto fds, context.target.proc().fds());
   std::vector<Seen> all;
   for (const RemoteFd fd : fds) {
@@ -185,14 +185,14 @@ Status DescriptorTable::collect(CollectContext& context, std::span<const ActiveK
   std::ranges::sort(order, [&](std::size_t a, std::size_t b) {
     const auto left = likeness(all[a]), right = likeness(all[b]);
     if (left != right) return left < right;
-    const int files = compare_files(pid, all[a].fd, all[b].fd);
+    const int files = compare_files(living, all[a].fd, all[b].fd);
     return files != 0 ? files < 0 : all[a].fd < all[b].fd;
   });
   // Groups of descriptors with one description, then numbered in the order of their lowest descriptor.
   std::vector<std::vector<std::size_t>> groups;
   for (std::size_t i = 0; i < order.size(); ++i) {
     const bool same = i > 0 && likeness(all[order[i - 1]]) == likeness(all[order[i]]) &&
-                      compare_files(pid, all[order[i - 1]].fd, all[order[i]].fd) == 0;
+                      compare_files(living, all[order[i - 1]].fd, all[order[i]].fd) == 0;
     if (!same) groups.emplace_back();
     groups.back().push_back(order[i]);
   }

@@ -85,6 +85,17 @@ Status check_is_ordinary(Pid pid, const ProcStat& stat) {
   return ok();
 }
 
+// Whether a thread other than the leader lives.
+bool others_live(const ProcDir& proc, Pid pid) {
+  const auto tids = proc.tasks();
+  return tids && std::ranges::any_of(*tids, [&](Tid tid) {
+           if (tid.v == pid.v) return false;
+           const auto task = proc.open_task(tid);
+           const auto stat = task ? task->stat() : Result<ProcStat>(task.error());
+           return stat && stat->state != 'Z' && stat->state != 'X';
+         });
+}
+
 // A thread inside an rseq critical section is sent to its abort handler, as the kernel does on preemption:
 // with its registers elsewhere for a while, the kernel would forget that it was in one (rseq(2)).
 Status leave_critical_section(FrozenThread& thread, int memory) {
@@ -169,6 +180,13 @@ Result<NsPid> ns_id(const ProcFields& status) {
 
 }  // namespace
 
+bool is_zombie(Tid tid) {
+  const auto proc = ProcDir::open(Pid(tid.v));
+  const auto task = proc ? proc->open_task(tid) : Result<ProcDir>(proc.error());
+  const auto stat = task ? task->stat() : Result<ProcStat>(task.error());
+  return stat && stat->state == 'Z';
+}
+
 Result<int> wait_for_stop(Tid tid, Deadline deadline) {
   using namespace std::chrono;
   const auto start = steady_clock::now();
@@ -185,6 +203,8 @@ Result<int> wait_for_stop(Tid tid, Deadline deadline) {
       sched_yield();
       continue;
     }
+    // A leader that ended before its threads is not reported until they have ended, too.
+    if (is_zombie(tid)) return Error(Errc::target_gone, to_string(tid) + " ended");
     if (deadline.passed()) {
       std::string where;
       if (const auto proc = ProcDir::open(Pid(tid.v))) {
@@ -217,11 +237,7 @@ Result<bool> seize(Pid pid, Tid tid, const ProcDir& proc, const ProcFields& stat
     if (tracer && tracer->v != getpid()) return traced_by(pid, *tracer);
     if (const auto task = proc.open_task(tid)) {
       const auto stat = task->stat();
-      if (!stat || stat->state == 'X' || (stat->state == 'Z' && tid.v != pid.v)) return false;
-      if (stat->state == 'Z') {
-        return Error(Errc::refused, "the main thread of " + to_string(pid) + " has ended while others go on")
-            .with_hint("such a process cannot be saved yet");
-      }
+      if (!stat || stat->state == 'X' || stat->state == 'Z') return false;
     } else {
       return false;
     }
@@ -258,7 +274,7 @@ Result<FrozenProcess> FrozenProcess::freeze(Pid pid, Deadline deadline) {
   state->pid = pid;
   CRS_TRY(ProcFields before, state->proc.status());
   CRS_TRY(ProcStat stat, state->proc.stat());
-  CRS_CHECK(check_is_ordinary(pid, stat));
+  if (!others_live(state->proc, pid)) CRS_CHECK(check_is_ordinary(pid, stat));
   if (before.number("Tgid") != static_cast<std::uint64_t>(pid.v)) {
     return Error(Errc::not_found, std::to_string(pid.v) + " is a thread of process " +
                                       std::to_string(before.number("Tgid").value_or(0)))
@@ -292,7 +308,8 @@ Result<FrozenProcess> FrozenProcess::freeze(Pid pid, Deadline deadline) {
       auto stopped = await_interrupt(tid, limit);
       if (stopped) {
         frozen.group_stopped = frozen.group_stopped || *stopped;
-      } else if (stopped.error().code() == Errc::target_gone && tid.v != pid.v) {
+      } else if (stopped.error().code() == Errc::target_gone &&
+                 (tid.v != pid.v || others_live(frozen.proc, pid))) {
         std::erase_if(frozen.threads, [tid](const FrozenThread& thread) { return thread.tid == tid; });
       } else {
         return std::move(stopped).error();
@@ -317,16 +334,42 @@ Status FrozenProcess::look_at_sleeps() {
   return ok();
 }
 
+// /proc/PID and the number of a leader that has ended lead to nothing; those of any other thread do.
+Status FrozenProcess::look_without_leader(const ProcFields& leader) {
+  constexpr std::size_t exit_code_field = 52;
+  constexpr unsigned thread_pidfd = O_EXCL;  // PIDFD_THREAD, since Linux 6.9
+  State& frozen = *state_;
+  CRS_TRY(const ProcStat stat, frozen.proc.stat());
+  EndedLeader ended;
+  ended.exit_code = static_cast<int>(stat.field(exit_code_field) >> 8 & 0xff);
+  ended.name = stat.comm;
+  ended.signal_mask = leader.number("SigBlk", 16).value_or(0);
+  frozen.ended_leader = std::move(ended);
+  const Tid living = living_thread();
+  frozen.pidfd = OwnedFd(static_cast<int>(syscall(SYS_pidfd_open, living.v, thread_pidfd)));
+  if (!frozen.pidfd && errno == EINVAL) {
+    return Error(Errc::refused,
+                 "the main thread of " + to_string(frozen.pid) + " has ended while others go on")
+        .with_hint("saving such a process needs Linux 6.9 or newer");
+  }
+  if (!frozen.pidfd) return Error::from_errno(errno, "pidfd_open " + to_string(living), Errc::target_gone);
+  CRS_TRY(frozen.proc, ProcDir::open(Pid(living.v)));
+  return ok();
+}
+
 // Everything that is read of a process as soon as it stands still.
 Status FrozenProcess::look() {
   State& frozen = *state_;
   std::ranges::sort(frozen.threads, {}, [&](const FrozenThread& thread) {
     return std::pair(thread.tid.v != frozen.pid.v, thread.tid.v);
   });
+  CRS_TRY(const ProcFields leader, frozen.proc.status());
+  CRS_TRY(frozen.ns_pid, ns_id(leader));
+  if (frozen.threads.front().tid.v != frozen.pid.v) CRS_CHECK(look_without_leader(leader));
   CRS_TRY(frozen.status, frozen.proc.status());
   CRS_TRY(frozen.stat, frozen.proc.stat());
+  if (frozen.ended_leader) frozen.stat.comm = frozen.ended_leader->name;
   CRS_CHECK(check_is_ordinary(frozen.pid, frozen.stat));
-  CRS_TRY(frozen.ns_pid, ns_id(frozen.status));
   CRS_TRY(frozen.memory, frozen.proc.open_entry("mem", O_RDWR));
   const MemoryReader read = [this](RemoteAddr from, std::span<std::byte> out) {
     return read_memory(from, out);
@@ -370,6 +413,12 @@ NsPid FrozenProcess::ns_pid() const {
 }
 int FrozenProcess::pidfd() const {
   return state_->pidfd.get();
+}
+std::chrono::nanoseconds FrozenProcess::stopped_at() const {
+  return state_->stopped_at;
+}
+const std::optional<FrozenProcess::EndedLeader>& FrozenProcess::ended_leader() const {
+  return state_->ended_leader;
 }
 const ProcDir& FrozenProcess::proc() const {
   return state_->proc;

@@ -46,13 +46,25 @@ class FrozenProcess {
 
   Pid pid() const;
   NsPid ns_pid() const;
-  int pidfd() const;  // borrowed
-  const ProcDir& proc() const;
+  // Of the process, or of a thread that lives where the leader has ended (PIDFD_THREAD). Borrowed.
+  int pidfd() const;
+  const ProcDir& proc() const;                    // of living_thread()
   const ProcFields& status() const;               // /proc/PID/status at the freeze
   const ProcStat& stat() const;                   // /proc/PID/stat at the freeze
   const std::vector<Vma>& vmas() const;           // /proc/PID/maps at the freeze, before any remote call
-  std::span<const FrozenThread> threads() const;  // the leader first
-  bool group_stopped() const;                     // job control had stopped it (state T) before we came
+  std::span<const FrozenThread> threads() const;  // the leader first, unless it has ended
+  // A leader that ended while other threads go on (pthread_exit(3) in main) is a zombie: it is not among
+  // threads(), pid() is still its number, and the kernel finds memory and descriptors of the process by other
+  // threads' numbers.
+  struct EndedLeader {
+    int exit_code = 0;              // what it gave to exit(2)
+    std::string name;               // comm
+    std::uint64_t signal_mask = 0;  // still shown in /proc/PID/status
+  };
+  const std::optional<EndedLeader>& ended_leader() const;
+  Tid living_thread() const { return threads().front().tid; }  // the leader, if it lives
+  std::chrono::nanoseconds stopped_at() const;  // CLOCK_MONOTONIC, just before the first thread was stopped
+  bool group_stopped() const;                   // job control had stopped it (state T) before we came
 
   bool locks_future_mappings() const;  // mlockall(MCL_FUTURE); known after remote calls were made
   bool calls_were_unsafe() const;      // no usable code in the program: being killed meanwhile would hurt it
@@ -74,6 +86,7 @@ class FrozenProcess {
   explicit FrozenProcess(std::unique_ptr<State> state);
   Status look_at_sleeps();
   Status look();
+  Status look_without_leader(const ProcFields& leader);
   std::unique_ptr<State> state_;
 };
 

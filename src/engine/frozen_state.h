@@ -20,6 +20,7 @@ struct FrozenProcess::State {
   ProcStat stat;
   std::vector<Vma> vmas;
   std::vector<FrozenThread> threads;
+  std::optional<EndedLeader> ended_leader;
   std::map<Tid, Sleep> sleeps;  // threads that were asleep, with a limit, before anything was stopped
   std::chrono::nanoseconds stopped_at{};  // CLOCK_MONOTONIC, just before
   OwnedFd memory;                         // /proc/PID/mem, opened for reading and writing
@@ -31,6 +32,9 @@ struct FrozenProcess::State {
   explicit State(ProcDir directory) : proc(std::move(directory)) {}
   Status write_memory(RemoteAddr to, std::span<const std::byte> data) const;
 };
+
+// Whether the thread has ended and is still to be waited for.
+bool is_zombie(Tid tid);
 
 // Waits until the thread is in a ptrace-stop and answers its wait status; Errc::target_gone when it ended,
 // Errc::timeout (naming state and system call) when the deadline passes. Polls: a wait that also ends at a

@@ -77,7 +77,7 @@ class Worker {
       total += piece.pages * page_size;
     }
     const iovec local{data_.data(), total};
-    const ssize_t got = process_vm_readv(target_.pid().v, &local, 1, remote_.data(), remote_.size(), 0);
+    const ssize_t got = process_vm_readv(target_.living_thread().v, &local, 1, remote_.data(), remote_.size(), 0);
     if (got == static_cast<ssize_t>(total)) return ok();
     // EFAULT, or short: some page may only be read through /proc/PID/mem. (EPERM: hardened systems;
     // likewise.)

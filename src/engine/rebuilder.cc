@@ -231,8 +231,33 @@ Status Rebuilder::create_threads(std::span<const NsPid> ids) {
   return ok();
 }
 
-Status Rebuilder::leave(RemoteAddr hole, std::uint64_t size) {
-  const Tid tid(setup_.pid.v);
+Status Rebuilder::end_leader(const FrozenProcess::EndedLeader& ended) {
+  const Tid tid = host_tid(setup_.ns_pid);
+  CRS_CHECK(to_signal_stop(setup_.ns_pid));
+  CRS_TRY(user_regs_struct registers, registers_of(tid));
+  registers.rip = setup_.landing.v + syscall_in_loop;
+  registers.rax = SYS_exit;
+  registers.rdi = static_cast<std::uint64_t>(ended.exit_code);
+  CRS_CHECK(set_registers(tid, registers));
+  CRS_CHECK(to_entry(tid));
+  // Inside the call no signal is delivered any more.
+  if (ptrace(PTRACE_SETSIGMASK, tid.v, sizeof ended.signal_mask, &ended.signal_mask) != 0) {
+    return Error::from_errno(errno, "set the signal mask of " + to_string(tid), Errc::target_gone);
+  }
+  // Let go first: the end of a traced leader would be told to its tracer, not to its parent.
+  if (ptrace(PTRACE_DETACH, tid.v, nullptr, nullptr) != 0) {
+    return Error::from_errno(errno, "let " + to_string(tid) + " run", Errc::target_gone);
+  }
+  while (!is_zombie(tid)) {
+    CRS_CHECK(setup_.deadline.check("the process was being rebuilt"));
+    std::this_thread::sleep_for(std::chrono::microseconds(50));
+  }
+  std::erase(ids_, setup_.ns_pid);
+  return ok();
+}
+
+Status Rebuilder::leave(NsPid ns_tid, RemoteAddr hole, std::uint64_t size) {
+  const Tid tid = host_tid(ns_tid);
   CRS_TRY(user_regs_struct registers, registers_of(tid));
   registers.orig_rax = ~std::uint64_t{0};
   registers.rip = setup_.landing.v + syscall_in_loop;
@@ -284,8 +309,17 @@ Status Rebuilder::to_signal_stop(NsPid ns_tid) {
   }
   for (;;) {
     CRS_CHECK(resume(tid, PTRACE_CONT));
-    CRS_TRY(const int status, wait_for_stop(tid, setup_.deadline));
+    CRS_TRY(const int status, wait_for(tid));
     if (status >> 16 == PTRACE_EVENT_STOP) return ok();
+  }
+}
+
+// From a signal stop in front of a system call to the stop at its entry.
+Status Rebuilder::to_entry(Tid tid) {
+  for (;;) {
+    CRS_CHECK(resume(tid, PTRACE_SYSCALL));
+    CRS_TRY(const int status, wait_for(tid));
+    if (WSTOPSIG(status) == (SIGTRAP | 0x80)) return ok();
   }
 }
 
@@ -320,20 +354,14 @@ Result<user_regs_struct> Rebuilder::wait_again(NsPid ns_tid, const user_regs_str
   call.rax = registers.orig_rax;
   call.orig_rax = ~std::uint64_t{0};
   CRS_CHECK(set_registers(tid, call));
-  CRS_CHECK(resume(tid, PTRACE_SYSCALL));
-  for (;;) {
-    CRS_TRY(const int status, wait_for_stop(tid, setup_.deadline));
-    if (WSTOPSIG(status) == (SIGTRAP | 0x80)) break;
-    CRS_CHECK(resume(tid, PTRACE_SYSCALL));
-  }
-  // At the call's entry. Interrupted from its first moment, it does not sleep but leaves its restart block at
-  // once.
+  CRS_CHECK(to_entry(tid));
+  // Interrupted from its first moment, the call does not sleep but leaves its restart block at once.
   if (ptrace(PTRACE_INTERRUPT, tid.v, nullptr, nullptr) != 0) {
     return Error::from_errno(errno, "interrupt " + to_string(tid), Errc::target_gone);
   }
   for (;;) {
     CRS_CHECK(resume(tid, PTRACE_CONT));
-    CRS_TRY(const int status, wait_for_stop(tid, setup_.deadline));
+    CRS_TRY(const int status, wait_for(tid));
     if (status >> 16 == PTRACE_EVENT_STOP) break;
   }
   CRS_TRY(const user_regs_struct answer, registers_of(tid));

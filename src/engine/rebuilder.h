@@ -47,8 +47,11 @@ class Rebuilder : public RebuildContext {
   Status unregister_rseq();
   // Makes the threads (all but the leader, which is ids[0]). errors: busy (an id is taken).
   Status create_threads(std::span<const NsPid> ids);
-  // Unmaps [hole, hole + size), which holds the landing; nothing can be queued afterwards.
-  Status leave(RemoteAddr hole, std::uint64_t size);
+  // Lets the leader end, as it had in the saved process, while the others go on.
+  Status end_leader(const FrozenProcess::EndedLeader& ended);
+  // Unmaps [hole, hole + size), which holds the landing, by a thread that lives; nothing can be queued
+  // afterwards.
+  Status leave(NsPid ns_tid, RemoteAddr hole, std::uint64_t size);
   Status detach();  // all threads run
 
   // Sends a thread into its interrupted call once more, with what is left of the limit, and takes it out
@@ -84,6 +87,7 @@ class Rebuilder : public RebuildContext {
   Status resume(Tid tid, int how);
   Result<user_regs_struct> registers_of(Tid tid) const;
   Status set_registers(Tid tid, const user_regs_struct& registers);
+  Status to_entry(Tid tid);
   Result<user_regs_struct> with_limit(const user_regs_struct& registers,
                                       std::optional<std::chrono::nanoseconds> left);
 

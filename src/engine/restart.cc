@@ -42,7 +42,9 @@ Result<bool> may_choose_numbers() {
 
 // The first saved number that is taken, with who has it.
 std::optional<std::string> taken_number(const ThreadTable& threads) {
-  for (const NsPid id : threads.ids()) {
+  std::vector<NsPid> numbers = threads.ids();
+  if (threads.ended_leader()) numbers.insert(numbers.begin(), threads.process());
+  for (const NsPid id : numbers) {
     const auto proc = ProcDir::open(Pid(id.v));
     if (!proc) continue;
     const auto stat = proc->stat();
@@ -183,7 +185,7 @@ Result<Pid> child_of(Pid init, NsPid inner) {
 }
 
 Result<RestartedProcess> restart_in_namespace(Restoration& restoration) {
-  if (restoration.threads().ids().front().v == 1) {
+  if (restoration.threads().process().v == 1) {
     return Error(Errc::refused,
                  "the process was number 1 of its pid namespace, which cannot be restored yet");
   }
@@ -241,7 +243,7 @@ Result<RestartedProcess> restart_here(Restoration& restoration) {
   RestartedProcess process;
   CRS_TRY(process.pid, restoration.create(process.notes));
   process.child = process.pid;
-  process.ns_pid = restoration.threads().ids().front();
+  process.ns_pid = restoration.threads().process();
   return process;
 }
 

@@ -177,7 +177,7 @@ Status Restoration::fill_inside(int channel) {
   } else if (threads_.leads_group()) {
     if (setpgid(0, 0) != 0) return Error::from_errno(errno, "setpgid");
   }
-  InsideContext context{snapshot_,    options_.restore,   threads_.ids().front(),
+  InsideContext context{snapshot_,    options_.restore,   threads_.process(),
                         {-1, -1, -1}, executable_number_, &deleted_files_};
   for (int fd = 0; fd < 3; ++fd) {
     if (fcntl(fd, F_GETFD) >= 0) context.own_stdio[static_cast<std::size_t>(fd)] = fd;
@@ -258,7 +258,8 @@ Status Restoration::finish_outside(Rebuilder& rebuilder) {
     if (!needs_restart_block(registers[i])) continue;
     CRS_TRY(registers[i], rebuilder.wait_again(threads_.ids()[i], registers[i], threads_.limit_left(i)));
   }
-  CRS_CHECK(rebuilder.leave(space_.landing(), space_.hole_size()));
+  if (const auto ended = threads_.ended_leader()) CRS_CHECK(rebuilder.end_leader(*ended));
+  CRS_CHECK(rebuilder.leave(threads_.ids().front(), space_.landing(), space_.hole_size()));
   for (std::size_t i = 0; i < threads_.size(); ++i) {
     if (is_interrupted(registers[i])) CRS_CHECK(rebuilder.to_signal_stop(threads_.ids()[i]));
     CRS_CHECK(threads_.set_state(i, rebuilder.host_tid(threads_.ids()[i]), registers[i]));
@@ -276,7 +277,7 @@ Result<Pid> Restoration::create(std::vector<std::string>& notes) {
   CRS_TRY(const int unused, first_unused_descriptor());
   channel_number_ = std::max(unused, descriptors_.first_free());
   executable_number_ = channel_number_ + 1;
-  const NsPid number = threads_.ids().front();
+  const NsPid number = threads_.process();
   // Only the copy keeps them blocked: we ourselves must hear of Ctrl-C.
   const auto make_copy = [&] {
     BlockedSignals blocked;

@@ -74,6 +74,13 @@ Status ThreadTable::collect(CollectContext& context) {
   const auto pid = static_cast<std::uint64_t>(target.pid().v);
   table_.set_leads_group(target.stat().field(5) == pid);
   table_.set_leads_session(target.stat().field(6) == pid);
+  if (const auto& leader = target.ended_leader()) {
+    auto& ended = *table_.mutable_ended_leader();
+    ended.set_id(target.ns_pid().v);
+    ended.set_exit_code(leader->exit_code);
+    ended.set_name(leader->name);
+    ended.set_signal_mask(leader->signal_mask);
+  }
   const auto read = [&](RemoteAddr from, std::span<std::byte> out) { return target.read_memory(from, out); };
   for (std::size_t i = 0; i < target.threads().size(); ++i) {
     const FrozenThread& thread = target.threads()[i];
@@ -115,6 +122,12 @@ Status ThreadTable::load(std::string_view bytes) {
   CRS_CHECK(from_section(bytes, table_));
   if (table_.threads_size() == 0) return Error(Errc::bad_snapshot, "there are no threads");
   std::set<int> seen;
+  if (table_.has_ended_leader()) {
+    const auto& ended = table_.ended_leader();
+    if (ended.id() <= 0 || ended.id() > (1 << 22)) return Error(Errc::bad_snapshot, "an impossible pid");
+    if (ended.name().size() > 15) return Error(Errc::bad_snapshot, "a name that is too long");
+    seen.insert(ended.id());
+  }
   for (const auto& thread : table_.threads()) {
     const auto bad = [&](std::string_view what) {
       return Error(Errc::bad_snapshot, "thread " + std::to_string(thread.id()) + ": " + std::string(what));
@@ -161,6 +174,10 @@ Status ThreadTable::check(CheckContext& context) const {
 }
 
 void ThreadTable::rebuild(RebuildContext& context) const {
+  if (table_.has_ended_leader()) {
+    const auto name = context.leader().in_string(table_.ended_leader().name());
+    context.leader().call("prctl(PR_SET_NAME)", SYS_prctl, PR_SET_NAME, name, 0, 0, 0);
+  }
   for (const auto& thread : table_.threads()) {
     CallBatch& batch = context.thread(NsPid(thread.id()));
     batch.try_call(SYS_set_tid_address, RemoteAddr(thread.clear_child_tid()));
@@ -177,6 +194,16 @@ void ThreadTable::rebuild(RebuildContext& context) const {
     const auto name = batch.in_string(thread.name());
     batch.call("prctl(PR_SET_NAME)", SYS_prctl, PR_SET_NAME, name, 0, 0, 0);
   }
+}
+
+NsPid ThreadTable::process() const {
+  return table_.has_ended_leader() ? NsPid(table_.ended_leader().id()) : ids_.front();
+}
+
+std::optional<FrozenProcess::EndedLeader> ThreadTable::ended_leader() const {
+  if (!table_.has_ended_leader()) return std::nullopt;
+  const auto& ended = table_.ended_leader();
+  return FrozenProcess::EndedLeader{ended.exit_code(), ended.name(), ended.signal_mask()};
 }
 
 user_regs_struct ThreadTable::registers(std::size_t index) const {

@@ -35,7 +35,9 @@ class ThreadTable {
 
   // Checks ids, sizes and that registers lead to user space and cannot raise privileges.
   Status load(std::string_view bytes);
-  Status check(CheckContext& context) const;  // vector features that this CPU lacks
+  Status check(CheckContext& context) const;                       // vector features that this CPU lacks
+  NsPid process() const;                                           // the pid
+  std::optional<FrozenProcess::EndedLeader> ended_leader() const;  // one that is not in ids()
   const std::vector<NsPid>& ids() const { return ids_; }
   bool stopped() const { return table_.stopped(); }
   bool leads_group() const { return table_.leads_group(); }

@@ -118,6 +118,15 @@ class CredentialsKind : public ResourceKind {
       saved.set_securebits(static_cast<std::uint32_t>(batch.result(threads_[i].securebits)));
       saved.set_parent_death_signal(static_cast<std::uint32_t>(batch.value<int>(threads_[i].death_signal)));
     }
+    if (context.target.ended_leader()) {
+      // Whoever signals the process is measured against the leader, even where that has ended (kill(2)).
+      CRS_TRY(const ProcDir task, context.target.proc().open_task(Tid(context.target.pid().v)));
+      CRS_TRY(const ProcFields status, task.status());
+      CRS_TRY(auto leader, parse_credentials(status));
+      leader.set_thread(context.target.ns_pid().v);
+      leader.set_securebits(state_.thread(0).securebits());
+      *state_.add_thread() = std::move(leader);
+    }
     return ok();
   }
 

@@ -107,7 +107,7 @@ class EventPollsKind : public ResourceKind {
       std::map<int, std::uint32_t> seen;  // watches with the same number so far
       for (auto& watch : *poll.mutable_watches()) {
         const std::uint32_t nth = seen[watch.fd()]++;
-        const auto source = find_source(context.target.pid(), poll, watch, nth, fds);
+        const auto source = find_source(context.target.living_thread(), poll, watch, nth, fds);
         const std::string object = name_of(poll.number());
         if (!source) {
           context.blockers.add(object,
@@ -231,13 +231,13 @@ class EventPollsKind : public ResourceKind {
   // A poll that another process holds as well, as a child does after fork(2): each sees what the other
   // watches.
   Status refuse_shared(CollectContext& context) const {
-    const Pid pid = context.target.pid();
+    const Tid process = context.target.living_thread();
     std::set<int> told;
     CRS_CHECK(see_other_descriptors(context.target, [&](const OtherDescriptor& other) {
       if (other.link != link_text) return;
       for (const auto& poll : state_.polls()) {
         const int number = poll.number();
-        const bool same = syscall(SYS_kcmp, pid.v, other.pid.v, KCMP_FILE, number, other.fd.v) == 0;
+        const bool same = syscall(SYS_kcmp, process.v, other.pid.v, KCMP_FILE, number, other.fd.v) == 0;
         if (!same || !told.insert(number).second) continue;
         context.blockers.add(name_of(number), "it is shared with " + other.process(),
                              "end that process, or let the program close it");
@@ -246,12 +246,12 @@ class EventPollsKind : public ResourceKind {
     return ok();
   }
 
-  static std::optional<RemoteFd> find_source(Pid pid, const state::EventPoll& poll, const state::Watch& watch,
+  static std::optional<RemoteFd> find_source(Tid process, const state::EventPoll& poll, const state::Watch& watch,
                                              std::uint32_t nth, const std::vector<RemoteFd>& fds) {
     kcmp_epoll_slot slot{static_cast<std::uint32_t>(poll.number()), static_cast<std::uint32_t>(watch.fd()),
                          nth};
     const auto is_it = [&](RemoteFd fd) {
-      return syscall(SYS_kcmp, pid.v, pid.v, KCMP_EPOLL_TFD, fd.v, &slot) == 0;
+      return syscall(SYS_kcmp, process.v, process.v, KCMP_EPOLL_TFD, fd.v, &slot) == 0;
     };
     const RemoteFd same(watch.fd());
     if (std::ranges::binary_search(fds, same) && is_it(same)) return same;

@@ -284,7 +284,7 @@ class FileLocksKind : public ResourceKind {
         if (line.starts_with("lock:")) each.lines.push_back(line.substr(5));
       }
       if (each.lines.empty()) continue;
-      const pid_t pid = context.target.pid().v;
+      const pid_t pid = context.target.living_thread().v;
       const bool seen = std::ranges::any_of(all, [&](const Locked& other) {
         return syscall(SYS_kcmp, pid, pid, KCMP_FILE, other.fd.v, fd.v) == 0;
       });
@@ -350,7 +350,7 @@ class FileLocksKind : public ResourceKind {
       const auto found = by_link.find(other.link);
       if (found == by_link.end()) return;
       for (const Locked* each : found->second) {
-        if (syscall(SYS_kcmp, context.target.pid().v, other.pid.v, KCMP_FILE, each->fd.v, other.fd.v) != 0)
+        if (syscall(SYS_kcmp, context.target.living_thread().v, other.pid.v, KCMP_FILE, each->fd.v, other.fd.v) != 0)
           continue;
         context.blockers.add(
             name_of(*each),

@@ -26,7 +26,7 @@ namespace {
 constexpr int most_semaphores = 32000;  // SEMMSL: in one set
 
 // Negative: a kernel without kcmp(2), which cannot tell.
-bool has_undo_list(Pid pid) {
+bool has_undo_list(Tid pid) {
   return syscall(SYS_kcmp, getpid(), pid.v, KCMP_SYSVSEM, 0, 0) > 0;
 }
 
@@ -54,7 +54,7 @@ class SemaphoreUndoKind : public ResourceKind {
  public:
   Status collect(CollectContext& context) override {
     const Pid pid = context.target.pid();
-    if (!has_undo_list(pid)) return ok();
+    if (!has_undo_list(context.target.living_thread())) return ok();
     if (const auto set = find_set_last_used_by(pid); set) {
       context.blockers.add("System V semaphore set " + std::to_string(*set),
                            "the process uses it, and what SEM_UNDO would undo at its end cannot be read",
