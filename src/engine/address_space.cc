@@ -2,6 +2,7 @@
 #include "engine/address_space.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -9,6 +10,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <map>
+#include <set>
 
 #include "engine/page_filler.h"
 #include "engine/page_scan.h"
@@ -127,11 +129,28 @@ Status AddressSpace::plan() {
   return ok();
 }
 
+namespace {
+
+// Once the mapping stands and the descriptor is closed, the mapping holds it.
+Status take_lock(const state::MappedFile& file, int fd) {
+  if (file.lock() == state::MappedFile::NONE) return ok();
+  const int operation = file.lock() == state::MappedFile::EXCLUSIVE ? LOCK_EX : LOCK_SH;
+  if (flock(fd, operation | LOCK_NB) == 0) return ok();
+  if (errno == EWOULDBLOCK) {
+    return Error(Errc::busy, "the program held a lock on " + file.path() + ", and somebody else holds it now")
+        .with_hint("end that process, or wait until it gives the lock up");
+  }
+  return Error::from_errno(errno, "lock " + file.path());
+}
+
+}  // namespace
+
 Status AddressSpace::fill(const store::SnapshotReader& snapshot, DeletedFiles& deleted_files,
                           unsigned workers, Deadline deadline) const {
   CRS_CHECK(map_at(hole_, landing_size, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1,
                    0, "landing"));
   std::map<std::pair<std::uint32_t, bool>, OwnedFd> files;  // by index, and whether for writing
+  std::set<std::uint32_t> locked;
   OwnedFd zero;
   std::vector<FillTarget> targets;
   for (std::size_t i = 0; i < object_places_.size(); ++i) {
@@ -172,6 +191,7 @@ Status AddressSpace::fill(const store::SnapshotReader& snapshot, DeletedFiles& d
             path = "/proc/self/fd/" + std::to_string(made);
           }
           CRS_TRY(opened, open_file(path, writes ? O_RDWR : O_RDONLY));
+          if (locked.insert(mapping.index()).second) CRS_CHECK(take_lock(file, opened.get()));
         }
         fd = opened.get();
       }

@@ -15,11 +15,13 @@
 
 #include "engine/deleted_files.h"
 #include "engine/frozen_state.h"
+#include "engine/mapped_locks.h"
 #include "engine/other_processes.h"
 #include "engine/page_scan.h"
 
 namespace crs {
 
+using state::MappedFile;
 using state::Mapping;
 
 namespace {
@@ -99,6 +101,7 @@ class Collector {
 
   Status run() {
     CRS_TRY(flags_, read_flags(target_.proc()));
+    CRS_TRY(locks_, find_mapped_locks(target_));
     map_.set_future_locked(target_.locks_future_mappings());
     if (target_.calls_were_unsafe()) {
       context_.blockers.note(
@@ -198,8 +201,16 @@ class Collector {
     mapping.set_offset(vma.offset);
     mapping.set_index(file_index(vma.name, status, vma.shared && (mapping.flags() & mapping_may_write) != 0));
     if (!vma.shared) return add_own_pages(vma, mapping, Mapping::PRIVATE_FILE);
-    mapping.set_type(Mapping::SHARED_FILE);
+    add_shared_file(vma, mapping);
     return true;
+  }
+
+  void add_shared_file(const Vma& vma, Mapping& mapping) {
+    mapping.set_type(Mapping::SHARED_FILE);
+    const auto lock = locks_.find(lock_place(vma));
+    if (lock == locks_.end()) return;
+    map_.mutable_files(static_cast<int>(mapping.index()))
+        ->set_lock(lock->second ? MappedFile::EXCLUSIVE : MappedFile::SHARED);
   }
 
   // The file is not there any more, or another one is. One that the program has open is made again; of
@@ -244,7 +255,7 @@ class Collector {
     mapping.set_index(file);
     mapping.set_offset(vma.offset);
     if (!vma.shared) return add_own_pages(vma, mapping, Mapping::PRIVATE_FILE);
-    mapping.set_type(Mapping::SHARED_FILE);
+    add_shared_file(vma, mapping);
     return true;
   }
 
@@ -377,6 +388,7 @@ class Collector {
   std::map<std::uint64_t, std::string> flags_;
   std::map<std::string, std::uint32_t> files_;
   std::map<std::tuple<std::uint32_t, std::uint32_t, std::uint64_t>, std::uint32_t> objects_;
+  std::map<std::string, bool> locks_;  // find_mapped_locks()
   std::map<std::string, bool> lost_;
   std::vector<View> views_;
 };
@@ -445,6 +457,9 @@ Status MemoryMap::load(std::string_view bytes) {
   for (const auto& file : map_.files()) {
     if (file.path().empty() || file.path()[0] != '/' || file.path().find('\0') != std::string::npos) {
       return Error(Errc::bad_snapshot, "a mapped file has an impossible path");
+    }
+    if (!MappedFile::Lock_IsValid(file.lock())) {
+      return Error(Errc::bad_snapshot, "a mapped file has an unknown lock");
     }
   }
   for (const auto& object : map_.objects()) {

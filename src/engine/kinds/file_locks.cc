@@ -35,6 +35,7 @@
 #include <sstream>
 
 #include "engine/kinds/file_locks.pb.h"
+#include "engine/mapped_locks.h"
 #include "engine/other_processes.h"
 #include "engine/resource_kind.h"
 #include "store/checksum.h"
@@ -364,13 +365,15 @@ class FileLocksKind : public ResourceKind {
   // message.
   static Status refuse_without_descriptor(CollectContext& context, std::map<std::string, int>& listed) {
     const auto text = read_file("/proc/locks");
-    if (!text) return ok();  // a kernel without file locks
+    if (!text) return ok();                                         // a kernel without file locks
+    CRS_TRY(const auto mapped, find_mapped_locks(context.target));  // those the memory map takes again
     std::istringstream lines(*text);
     const std::string pid = std::to_string(context.target.pid().v);
     for (std::string each; std::getline(lines, each);) {
       const auto line = parse_line(each);
       if (!line) continue;
       const bool ours = line->sort == "FLOCK" && line->owner == pid;
+      if (ours && mapped.contains(line->where)) continue;
       if (!ours && !(line->sort == "OFDLCK" && is_mapped(context.target, line->where))) continue;
       const auto found = listed.find(key(*line));
       if (found != listed.end() && (!ours || --found->second >= 0)) continue;
@@ -383,12 +386,7 @@ class FileLocksKind : public ResourceKind {
   }
 
   static bool is_mapped(const FrozenProcess& target, const std::string& where) {
-    return std::ranges::any_of(target.vmas(), [&](const Vma& vma) {
-      char place[64];
-      snprintf(place, sizeof place, "%02x:%02x:%llu", vma.device_major, vma.device_minor,
-               static_cast<unsigned long long>(vma.inode));
-      return where == place;
-    });
+    return std::ranges::any_of(target.vmas(), [&](const Vma& vma) { return where == lock_place(vma); });
   }
 
   static void check_unchanged(CheckContext& context, const state::LockedFile& file, int fd) {
