@@ -67,9 +67,15 @@ foreach(source IN LISTS target_sources)
       set_tests_properties(${test} PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 180 LABELS "targets;${account}")
     endforeach()
   endforeach()
-  # The target by itself: what fails here is no finding about crs.
+  # The target by itself: what fails here is no finding about crs. As whoever starts the tests, unless it needs
+  # one of the accounts.
+  set(only)
+  list(LENGTH accounts count)
+  if(count EQUAL 1)
+    set(only --who ${accounts})
+  endif()
   add_test(NAME target.${name}.itself
            COMMAND ${CRS_TEST_PYTHON} ${CMAKE_CURRENT_SOURCE_DIR}/run_target.py --crs $<TARGET_FILE:crs>
-                   --target ${target_directory}/${name} --source ${source} --variant none)
+                   --target ${target_directory}/${name} --source ${source} --variant none ${only})
   set_tests_properties(target.${name}.itself PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 60 LABELS "targets;itself")
 endforeach()

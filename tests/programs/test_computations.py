@@ -107,7 +107,7 @@ class Computations(Case):
         wait_until(lambda: os.path.exists(self.path("data.db" + companion)), 20, "a transaction")
 
         def middle(pid):
-            self.wait_for_cpu(pid, self.cpu_seconds(pid) + 0.25)
+            self.wait_for_cpu(pid, self.cpu_seconds(pid) + 0.1)
             with open("/proc/locks", encoding="ascii") as locks:
                 inode = os.stat(self.path("data.db")).st_ino
                 self.assertRegex(locks.read(), rf"POSIX .* {pid} [0-9a-f:]*:{inode} ", "the transaction is over")
