@@ -31,6 +31,8 @@ struct OtherDescriptor {
 // Calls `see` for each descriptor of each process but the target and ourselves.
 Status see_other_descriptors(const FrozenProcess& target,
                              const std::function<void(const OtherDescriptor&)>& see);
+// Without a target.
+Status see_all_descriptors(const std::function<void(const OtherDescriptor&)>& see);
 
 struct OtherMapping {
   Pid pid;

@@ -1,17 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
-// Pipes: with both ends inside the process, and standard streams that lead outside.
+// Pipes: with and without a name; both ends inside the process, one end that nobody else has, and those that
+// lead outside.
 //
 // What this file knows
-//   A pipe is known by its inode; each end may have several descriptions. Content is duplicated by tee(2)
-//   into a pipe of ours with as many slots, so the reader loses nothing; packet borders (O_DIRECT) survive
-//   that. Whether the other end is open at all is asked of the pipe: poll(2) answers POLLHUP to the last
-//   reader and POLLERR to the last writer. An end that is open but not in this process is outside: as
-//   standard stream it becomes the restart's own, else it is a blocker. An end that another process shares
-//   with this one is found by a walk over /proc/*/fd as far as we may read it.
+//   A pipe is known by its inode (a named one by device and inode); each end may have several descriptions.
+//   Content is duplicated by tee(2) into a pipe of ours with as many slots, so the reader loses nothing;
+//   packet borders (O_DIRECT) survive that, since read(2) stops at the end of a packet. Whether the other end
+//   is open at all is asked of the pipe: poll(2) answers POLLHUP to the last reader and POLLERR to the last
+//   writer. A reader of a named pipe to which nobody ever wrote gets no POLLHUP, but tee(2) answers it 0 and
+//   not EAGAIN; it must be opened again without a writer, or it would see the end of a writer that never was.
+//   An end that is open but not in this process is outside: as standard stream it becomes the restart's own,
+//   another number needs --fd at the restart. Where both ends are here, another process may have one as well
+//   (a walk over /proc/*/fd as far as we may read it): bytes would go to one or the other, so that is
+//   refused. A named pipe is opened again by its path, for reading and writing first, which never waits.
 // What it leaves to others
-//   Named pipes (FIFOs), which nobody claims yet.
+//   Which descriptors share a description (descriptor_table.cc).
 //
-// Kernel interfaces: pipe(7), tee(2), fcntl(2) F_SETPIPE_SZ.   Round trip: tests/targets/pipes_*.cc
+// Kernel interfaces: pipe(7), fifo(7), tee(2), poll(2), fcntl(2) F_SETPIPE_SZ.   Round trip:
+// tests/targets/pipes_*.cc
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/ioctl.h>
@@ -21,6 +27,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <map>
+#include <set>
 
 #include "engine/kinds/pipes.pb.h"
 #include "engine/other_processes.h"
@@ -30,7 +37,9 @@
 namespace crs {
 namespace {
 
-constexpr std::uint32_t kept_flags = O_ACCMODE | O_NONBLOCK | O_DIRECT | O_APPEND | O_LARGEFILE;
+constexpr std::uint32_t kept_flags =
+    O_ACCMODE | O_NONBLOCK | O_DIRECT | O_APPEND | O_LARGEFILE | O_NOFOLLOW | O_NOATIME;
+constexpr std::uint32_t settable_flags = O_NONBLOCK | O_DIRECT | O_APPEND | O_NOATIME;
 constexpr std::uint64_t largest_pipe = 256u << 20;
 
 bool can_read(std::uint32_t flags) {
@@ -40,37 +49,55 @@ bool can_write(std::uint32_t flags) {
   return (flags & O_ACCMODE) != O_RDONLY;
 }
 
+using Key = std::pair<std::uint64_t, std::uint64_t>;  // device (0 without a name), inode
+template <class Message>
+Key key_of(const Message& message) {
+  return {message.device(), message.inode()};
+}
+
 struct Facts {
   bool reader = false, writer = false;  // in this process
   bool other_end_closed = false;        // asked of the pipe, where only one end is here
-  std::vector<std::string> objects;     // "fd 5 (pipe:[..])" of ends that are no standard streams
+  bool packet_writer = false;           // O_DIRECT
+  bool hung_up = false;                 // some reader was told that the last writer has gone
 };
 
 class PipesKind : public ResourceKind {
  public:
   bool claims(const OpenFile& file) const override {
-    return file.path.starts_with("pipe:[") && (file.flags & O_PATH) == 0;
+    return S_ISFIFO(file.status.st_mode) && (file.flags & O_PATH) == 0 &&
+           (file.path.starts_with("pipe:[") || file.path.starts_with('/'));
   }
 
   Status collect_file(CollectContext& context, const OpenFile& file) override {
+    const bool named = file.path.starts_with('/');
     auto& end = *state_.add_ends();
     end.set_id(file.id);
     end.set_inode(file.status.st_ino);
+    end.set_device(named ? file.status.st_dev : 0);
     end.set_flags(file.flags & kept_flags);
     end.set_number(file.fds.front().v);
-    Facts& facts = facts_[file.status.st_ino];
-    facts.reader = facts.reader || can_read(file.flags);
-    facts.writer = facts.writer || can_write(file.flags);
+    for (const RemoteFd fd : file.fds) end.add_numbers(fd.v);
     const std::string object = "fd " + std::to_string(end.number()) + " (" + file.path + ")";
-    if (end.number() > 2) facts.objects.push_back(object);
-    if ((file.flags & O_ASYNC) != 0)
+    if ((file.flags & O_ASYNC) != 0) {
       context.blockers.add(object, "it sends a signal when it is ready (O_ASYNC)",
                            "this cannot be restored yet");
+    }
     if (file.local < 0) return Error(Errc::permission, "cannot get a copy of " + object);
+    if (named && !leads_to(file.path, file.status)) {
+      context.blockers.add(object, "the named pipe was deleted or renamed while the program has it open",
+                           "give it its name back");
+    }
+    Facts& facts = facts_[key_of(end)];
+    facts.reader = facts.reader || can_read(file.flags);
+    facts.writer = facts.writer || can_write(file.flags);
+    facts.packet_writer = facts.packet_writer || (can_write(file.flags) && (file.flags & O_DIRECT) != 0);
     pollfd ask{file.local, POLLIN | POLLOUT, 0};
     if (poll(&ask, 1, 0) < 0) return Error::from_errno(errno, "poll " + object);
-    facts.other_end_closed = (ask.revents & (can_read(file.flags) ? POLLHUP : POLLERR)) != 0;
-    return collect_pipe(context, file, object);
+    facts.other_end_closed =
+        facts.other_end_closed || (ask.revents & (can_read(file.flags) ? POLLHUP : POLLERR)) != 0;
+    facts.hung_up = facts.hung_up || (can_read(file.flags) && (ask.revents & POLLHUP) != 0);
+    return collect_pipe(context, file, object, end);
   }
 
   // After all descriptors: who else has them.
@@ -78,18 +105,19 @@ class PipesKind : public ResourceKind {
     if (facts_.empty()) return ok();
     CRS_TRY(const auto outsiders, find_outsiders(context.target));
     for (auto& pipe : *state_.mutable_pipes()) {
-      const Facts& facts = facts_[pipe.inode()];
-      const auto other = outsiders.find(pipe.inode());
+      const Facts& facts = facts_[key_of(pipe)];
+      const auto other = outsiders.find(key_of(pipe));
       const bool whole = facts.reader && facts.writer;
-      if (other == outsiders.end() && (whole || facts.other_end_closed)) continue;
+      if (other == outsiders.end() && (whole || facts.other_end_closed)) {
+        pipe.set_idle(!pipe.path().empty() && !facts.writer && !facts.hung_up && pipe.pieces_size() == 0);
+        tell_packets(context, pipe, facts);
+        continue;
+      }
       pipe.set_leads_outside(true);
       pipe.clear_pieces();  // what is in it belongs to both sides; it stays with the other one
-      const std::string who =
-          other != outsiders.end() ? other->second : std::string("a process that cannot be looked into");
-      for (const std::string& object : facts.objects) {
-        context.blockers.add(object, "its other end is held by " + who,
-                             "end that process, or let the program close it");
-      }
+      pipe.set_other_side(other != outsiders.end() ? other->second
+                                                   : std::string("a process that cannot be looked into"));
+      tell_outside(context, pipe, whole);
     }
     return ok();
   }
@@ -102,35 +130,47 @@ class PipesKind : public ResourceKind {
       if (pipe.mode() > 07777) return Error(Errc::bad_snapshot, "a pipe has an impossible mode");
       if (pipe.capacity() < page_size || pipe.capacity() > largest_pipe)
         return Error(Errc::bad_snapshot, "a pipe has an impossible size");
+      const bool sound = pipe.path().empty()
+                             ? pipe.device() == 0
+                             : pipe.path()[0] == '/' && pipe.path().find('\0') == std::string::npos;
+      if (!sound) return Error(Errc::bad_snapshot, "a named pipe has an impossible path");
     }
     for (const auto& end : state_.ends()) {
-      if ((end.flags() & ~kept_flags) != 0 || end.number() < 0 || find_pipe(end.inode()) == nullptr) {
+      if ((end.flags() & ~kept_flags) != 0 || end.number() < 0 || find_pipe(key_of(end)) == nullptr) {
         return Error(Errc::bad_snapshot, "an end of a pipe is described wrongly");
       }
     }
     return ok();
   }
 
+  Status check(CheckContext& context) override {
+    std::set<Key> needed;
+    for (const auto& end : state_.ends()) {
+      if (context.is_replaced(end.id())) continue;
+      const auto& pipe = *find_pipe(key_of(end));
+      if (!pipe.leads_outside()) {
+        if (!pipe.path().empty()) needed.insert(key_of(pipe));
+        continue;
+      }
+      if (end.number() < 3 && context.options.stdio != StdioMode::saved) continue;
+      for (const int number : end.numbers()) {
+        if (context.options.fd_paths.contains(number)) continue;
+        context.blockers.add(
+            "fd " + std::to_string(number) + " (" + name_of(pipe) + ")",
+            "its other end was held by " + pipe.other_side() + ", which is not part of the snapshot",
+            "give a file, named pipe or device with --fd " + std::to_string(number) + "=PATH");
+      }
+    }
+    return needed.empty() ? ok() : check_named(context, needed);
+  }
+
   Result<OwnedFd> restore_file(InsideContext& context, std::uint32_t id) override {
     const auto end = std::ranges::find_if(state_.ends(), [id](const auto& each) { return each.id() == id; });
     if (end == state_.ends().end()) return Error(Errc::bad_snapshot, "an end of a pipe is missing");
-    const auto& pipe = *find_pipe(end->inode());
+    const auto& pipe = *find_pipe(key_of(*end));
     if (pipe.leads_outside()) return own_stream(context, end->number());
-    CRS_TRY(Made* const made, make(pipe));
-    // The first description of each end is the one that pipe(2) made. Others are opened by way of /proc like
-    // any FIFO; O_NONBLOCK keeps that from waiting.
-    const int access = static_cast<int>(end->flags() & O_ACCMODE);
-    const int base = can_read(end->flags()) ? made->read.get() : made->write.get();
-    bool& taken = can_read(end->flags()) ? made->read_taken : made->write_taken;
-    OwnedFd fd;
-    if (access != O_RDWR && !taken) {
-      taken = true;
-      fd = OwnedFd(fcntl(base, F_DUPFD_CLOEXEC, 0));
-      if (!fd) return Error::from_errno(errno, "take an end of a pipe");
-    } else {
-      CRS_TRY(fd, open_file("/proc/self/fd/" + std::to_string(base), access | O_NONBLOCK));
-    }
-    if (fcntl(fd.get(), F_SETFL, static_cast<int>(end->flags() & (O_NONBLOCK | O_DIRECT | O_APPEND))) != 0) {
+    CRS_TRY(OwnedFd fd, open_end(pipe, *end));
+    if (fcntl(fd.get(), F_SETFL, static_cast<int>(end->flags() & settable_flags)) != 0) {
       return Error::from_errno(errno, "set the flags of a pipe");
     }
     return fd;
@@ -145,6 +185,8 @@ class PipesKind : public ResourceKind {
                       {"bytes", bytes},
                       {"capacity", pipe.capacity()},
                       {"leads_outside", pipe.leads_outside()}});
+      if (!pipe.path().empty()) list.back()["path"] = pipe.path();
+      if (!pipe.other_side().empty()) list.back()["other_side"] = pipe.other_side();
     }
     return list;
   }
@@ -155,24 +197,36 @@ class PipesKind : public ResourceKind {
     bool read_taken = false, write_taken = false;
   };
 
-  const state::Pipe* find_pipe(std::uint64_t inode) const {
+  static bool leads_to(const std::string& path, const struct stat& status) {
+    struct stat named {};
+    return stat(path.c_str(), &named) == 0 && named.st_ino == status.st_ino && named.st_dev == status.st_dev;
+  }
+
+  const state::Pipe* find_pipe(const Key& key) const {
     const auto found =
-        std::ranges::find_if(state_.pipes(), [inode](const auto& pipe) { return pipe.inode() == inode; });
+        std::ranges::find_if(state_.pipes(), [&](const auto& pipe) { return key_of(pipe) == key; });
     return found == state_.pipes().end() ? nullptr : &*found;
   }
 
-  Status collect_pipe(CollectContext& context, const OpenFile& file, const std::string& object) {
+  static std::string name_of(const state::Pipe& pipe) {
+    return pipe.path().empty() ? "pipe:[" + std::to_string(pipe.inode()) + "]" : pipe.path();
+  }
+
+  Status collect_pipe(CollectContext& context, const OpenFile& file, const std::string& object,
+                      const state::PipeEnd& end) {
     auto found = std::ranges::find_if(*state_.mutable_pipes(),
-                                      [&](const auto& pipe) { return pipe.inode() == file.status.st_ino; });
+                                      [&](const auto& pipe) { return key_of(pipe) == key_of(end); });
     state::Pipe* pipe = nullptr;
     if (found != state_.mutable_pipes()->end()) {
       pipe = &*found;
     } else {
       pipe = state_.add_pipes();
-      pipe->set_inode(file.status.st_ino);
+      pipe->set_inode(end.inode());
+      pipe->set_device(end.device());
       pipe->set_mode(file.status.st_mode & 07777u);
       pipe->set_uid(file.status.st_uid);
       pipe->set_gid(file.status.st_gid);
+      if (end.device() != 0) pipe->set_path(file.path);
       const int capacity = fcntl(file.local, F_GETPIPE_SZ);
       if (capacity < 0) return Error::from_errno(errno, "ask for the size of " + object);
       pipe->set_capacity(static_cast<std::uint64_t>(capacity));
@@ -181,17 +235,22 @@ class PipesKind : public ResourceKind {
     int waiting = 0;
     if (ioctl(file.local, FIONREAD, &waiting) != 0)
       return Error::from_errno(errno, "ask what is in " + object);
-    if (waiting == 0) return ok();
     int ends[2];
     if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) return Error::from_errno(errno, "pipe");
     const OwnedFd out(ends[0]), in(ends[1]);
-    if (fcntl(in.get(), F_SETPIPE_SZ, static_cast<int>(pipe->capacity())) < 0) {
+    if (waiting == 0) {
+      Facts& facts = facts_[key_of(end)];
+      if (tee(file.local, in.get(), 1, SPLICE_F_NONBLOCK) == 0) facts.other_end_closed = true;
+      return ok();
+    }
+    const bool fits = fcntl(in.get(), F_SETPIPE_SZ, static_cast<int>(pipe->capacity())) >= 0;
+    const ssize_t copied = tee(file.local, in.get(), static_cast<std::size_t>(waiting), SPLICE_F_NONBLOCK);
+    if (copied != waiting && !fits) {
       context.blockers.add(
           object, "it is larger than this user may make one (" + std::to_string(pipe->capacity()) + " bytes)",
           "raise fs.pipe-max-size, or run crs as root");
       return ok();
     }
-    const ssize_t copied = tee(file.local, in.get(), static_cast<std::size_t>(waiting), SPLICE_F_NONBLOCK);
     if (copied != waiting) {
       return Error(Errc::kernel, "copied " + std::to_string(copied) + " of " + std::to_string(waiting) +
                                      " bytes of " + object);
@@ -206,15 +265,88 @@ class PipesKind : public ResourceKind {
     return ok();
   }
 
-  // inode -> another process that has it open.
-  Result<std::map<std::uint64_t, std::string>> find_outsiders(const FrozenProcess& target) const {
-    std::map<std::uint64_t, std::string> found;
+  // Plain bytes come in one piece. Several pieces, or a writer in packet mode: packets.
+  static void tell_packets(CollectContext& context, state::Pipe& pipe, const Facts& facts) {
+    pipe.set_packets(pipe.pieces_size() > 1 || (facts.packet_writer && pipe.pieces_size() > 0));
+    const auto is_packet = [](const auto& piece) { return piece.size() <= page_size; };
+    if (!pipe.packets() || std::ranges::all_of(pipe.pieces(), is_packet)) return;
+    context.blockers.add(name_of(pipe),
+                         "it holds packets (O_DIRECT) and other bytes, whose borders cannot be told",
+                         "save the program when it has read them");
+  }
+
+  void tell_outside(CollectContext& context, const state::Pipe& pipe, bool whole) const {
+    for (const auto& end : state_.ends()) {
+      if (key_of(end) != key_of(pipe) || end.number() < 3) continue;
+      const std::string number = std::to_string(end.number());
+      const std::string object = "fd " + number + " (" + name_of(pipe) + ")";
+      if (whole) {
+        context.blockers.add(object,
+                             "the program has both ends of it, and " + pipe.other_side() + " has one as well",
+                             "end that process, or let one of them close it");
+      } else {
+        context.blockers.note(object + ": its other end is held by " + pipe.other_side() +
+                              "; a restart needs --fd " + number + "=PATH in its place");
+      }
+    }
+  }
+
+  // Pipe -> another process that has it open.
+  Result<std::map<Key, std::string>> find_outsiders(const FrozenProcess& target) const {
+    std::map<Key, std::string> found;
+    std::map<std::string, Key> links;
+    for (const auto& pipe : state_.pipes()) links.emplace(name_of(pipe), key_of(pipe));
     CRS_CHECK(see_other_descriptors(target, [&](const OtherDescriptor& other) {
-      if (!other.link.starts_with("pipe:[")) return;
-      const auto inode = parse_number(std::string_view(other.link).substr(6, other.link.size() - 7));
-      if (inode && facts_.contains(*inode) && !found.contains(*inode)) found.emplace(*inode, other.process());
+      const auto pipe = links.find(other.link);
+      if (pipe != links.end() && !found.contains(pipe->second)) found.emplace(pipe->second, other.process());
     }));
     return found;
+  }
+
+  // They must be there, and nobody else may have them: what was in them would come between.
+  Status check_named(CheckContext& context, const std::set<Key>& needed) const {
+    std::map<std::string, std::string> remedies;
+    for (const Key& key : needed) {
+      const auto& pipe = *find_pipe(key);
+      struct stat now {};
+      std::string numbers;
+      for (const auto& end : state_.ends()) {
+        if (key_of(end) == key)
+          numbers += (numbers.empty() ? "--fd " : ", --fd ") + std::to_string(end.number()) + "=PATH";
+      }
+      if (stat(pipe.path().c_str(), &now) != 0 || !S_ISFIFO(now.st_mode)) {
+        context.blockers.add("named pipe " + pipe.path(),
+                             "the program has it open, and it is not there any more",
+                             "make it again (mkfifo), or give other files with " + numbers);
+      } else {
+        remedies.emplace(pipe.path(), numbers);
+      }
+    }
+    return see_all_descriptors([&](const OtherDescriptor& other) {
+      const auto found = remedies.find(other.link);
+      if (found == remedies.end()) return;
+      context.blockers.add("named pipe " + other.link,
+                           other.process() + " has it open now, and nobody else had at the checkpoint",
+                           "end that process, or give other files with " + found->second);
+    });
+  }
+
+  Result<OwnedFd> open_end(const state::Pipe& pipe, const state::PipeEnd& end) {
+    const int access = static_cast<int>(end.flags() & O_ACCMODE);
+    // For a reader that never had a writer there must be none.
+    if (pipe.idle()) return open_file(pipe.path(), access | O_NONBLOCK | O_NOCTTY);
+    CRS_TRY(Made* const made, make(pipe));
+    // The first description of each end is the one that pipe(2) made. Others are opened by way of /proc like
+    // any named pipe; O_NONBLOCK keeps that from waiting.
+    const int base = can_read(end.flags()) ? made->read.get() : made->write.get();
+    bool& taken = can_read(end.flags()) ? made->read_taken : made->write_taken;
+    if (pipe.path().empty() && access != O_RDWR && !taken) {
+      taken = true;
+      OwnedFd fd(fcntl(base, F_DUPFD_CLOEXEC, 0));
+      if (!fd) return Error::from_errno(errno, "take an end of a pipe");
+      return fd;
+    }
+    return open_file("/proc/self/fd/" + std::to_string(base), access | O_NONBLOCK);
   }
 
   // Root restarts other people's programs, which open their pipes anew as /dev/fd/N. Without privilege a pipe
@@ -234,29 +366,41 @@ class PipesKind : public ResourceKind {
   }
 
   Result<Made*> make(const state::Pipe& pipe) {
-    Made& made = made_[pipe.inode()];
+    Made& made = made_[key_of(pipe)];
     if (made.read) return &made;
-    int ends[2];
-    if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) return Error::from_errno(errno, "pipe");
-    made.read = OwnedFd(ends[0]);
-    made.write = OwnedFd(ends[1]);
-    CRS_CHECK(give_back_owner(pipe, ends[0]));
-    if (fcntl(made.write.get(), F_SETPIPE_SZ, static_cast<int>(pipe.capacity())) < 0) {
+    if (pipe.path().empty()) {
+      int ends[2];
+      if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) return Error::from_errno(errno, "pipe");
+      made.read = OwnedFd(ends[0]);
+      made.write = OwnedFd(ends[1]);
+      CRS_CHECK(give_back_owner(pipe, ends[0]));
+    } else {
+      CRS_TRY(made.read, open_named(pipe.path()));
+      CRS_TRY(made.write, open_named(pipe.path()));
+    }
+    const int size = static_cast<int>(pipe.capacity());
+    if (fcntl(made.write.get(), F_GETPIPE_SZ) != size && fcntl(made.write.get(), F_SETPIPE_SZ, size) < 0) {
       return Error::from_errno(errno, "make a pipe of " + std::to_string(pipe.capacity()) + " bytes")
           .with_hint("raise fs.pipe-max-size, or restart as root");
     }
-    const bool packets = std::ranges::any_of(state_.ends(), [&](const auto& end) {
-      return end.inode() == pipe.inode() && (end.flags() & O_DIRECT) != 0;
-    });
-    if (packets && fcntl(made.write.get(), F_SETFL, O_NONBLOCK | O_DIRECT) != 0)
+    if (pipe.packets() && fcntl(made.write.get(), F_SETFL, O_NONBLOCK | O_DIRECT) != 0) {
       return Error::from_errno(errno, "set packet mode");
-    for (const auto& piece : pipe.pieces()) CRS_CHECK(write_all(made.write.get(), piece, "a pipe"));
+    }
+    for (const auto& piece : pipe.pieces()) CRS_CHECK(write_all(made.write.get(), piece, name_of(pipe)));
     return &made;
   }
 
+  static Result<OwnedFd> open_named(const std::string& path) {
+    CRS_TRY(OwnedFd fd, open_file(path, O_RDWR | O_NONBLOCK | O_NOCTTY));
+    struct stat status {};
+    if (fstat(fd.get(), &status) != 0 || !S_ISFIFO(status.st_mode))
+      return Error(Errc::refused, path + " is no named pipe any more");
+    return fd;
+  }
+
   state::Pipes state_;
-  std::map<std::uint64_t, Facts> facts_;
-  std::map<std::uint64_t, Made> made_;
+  std::map<Key, Facts> facts_;
+  std::map<Key, Made> made_;
 };
 
 }  // namespace
