@@ -14,6 +14,7 @@
 #include <tuple>
 
 #include "engine/descriptor_table.pb.h"
+#include "engine/own_stream.h"
 
 namespace crs {
 namespace {
@@ -127,6 +128,23 @@ void refuse_signals(CollectContext& context, const OpenFile& file, const std::st
                        "this cannot be restored yet; let the program close it before the checkpoint");
 }
 
+Result<OwnedFd> copy_of(int fd) {
+  OwnedFd copy(fcntl(fd, F_DUPFD_CLOEXEC, 3));
+  if (!copy) return Error::from_errno(errno, "dup");
+  return copy;
+}
+
+// A terminal is often open for reading and writing where the program only reads or only writes.
+Result<OwnedFd> open_given(const std::string& path, int flags, int number) {
+  const int access = flags & O_ACCMODE;
+  const int create = access == O_WRONLY || (access == O_RDWR && number != 0) ? O_CREAT : 0;
+  auto fd = open_file(path, flags | create | O_NOCTTY, 0644);
+  if (fd || access != O_RDWR) return fd;
+  const int error = fd.error().error_number();
+  if (error != EACCES && error != EROFS) return fd;
+  return open_file(path, (flags & ~O_ACCMODE) | (number == 0 ? O_RDONLY : O_WRONLY) | O_NOCTTY);
+}
+
 std::string fd_list(const std::vector<RemoteFd>& fds) {
   std::string text;
   for (std::size_t i = 0; i < fds.size() && i < 4; ++i)
@@ -139,7 +157,7 @@ std::string fd_list(const std::vector<RemoteFd>& fds) {
 
 struct DescriptorTable::State {
   state::DescriptorTable table;
-  std::map<std::uint32_t, OwnedFd> made;  // by description
+  std::map<std::pair<std::uint32_t, int>, OwnedFd> made;  // by description and number; -1: all others of it
 
   const state::Description* find(std::uint32_t id) const {
     const auto& all = table.descriptions();
@@ -147,22 +165,29 @@ struct DescriptorTable::State {
         std::ranges::lower_bound(all, id, {}, [](const state::Description& each) { return each.id(); });
     return found != all.end() && found->id() == id ? &*found : nullptr;
   }
-  // The user's --fd or --stdio for a description that stands at one of 0, 1, 2 or a named number; nullopt: as
-  // saved.
-  std::optional<int> overridden_number(std::uint32_t id, const RestoreOptions& options) const {
-    for (const auto& descriptor : table.descriptors()) {
-      if (descriptor.description() == id && options.fd_paths.contains(descriptor.number()))
-        return descriptor.number();
-    }
-    return std::nullopt;
+  // What stands at the numbers of a description: the saved one, or what the user gave for single numbers.
+  enum class Source : std::uint8_t { saved, path, null, own };
+  static Source source_of(int number, const RestoreOptions& options) {
+    if (options.fd_paths.contains(number)) return Source::path;
+    if (number < 3 && options.stdio == StdioMode::null) return Source::null;
+    if (number < 3 && options.stdio == StdioMode::inherit) return Source::own;
+    return Source::saved;
   }
-  std::optional<int> stdio_number(std::uint32_t id) const {
-    for (const auto& descriptor : table.descriptors()) {
-      if (descriptor.description() == id && descriptor.number() < 3) return descriptor.number();
-    }
-    return std::nullopt;
-  }
+  Status take(std::uint32_t id, const std::string& name, int number, Result<OwnedFd> fd, int above);
 };
+
+// `fd` stands for the description (number -1) or for one number, above everything that matters.
+Status DescriptorTable::State::take(std::uint32_t id, const std::string& name, int number, Result<OwnedFd> fd,
+                                    int above) {
+  if (!fd) return std::move(fd).error().with_context(name);
+  OwnedFd moved(fcntl(fd->get(), F_DUPFD_CLOEXEC, above));
+  if (!moved) {
+    return Error::from_errno(errno, "open " + name)
+        .with_hint("the limit of open files (ulimit -n) is too low for this program");
+  }
+  made[{id, number}] = std::move(moved);
+  return ok();
+}
 
 DescriptorTable::DescriptorTable() : state_(std::make_unique<State>()) {}
 DescriptorTable::DescriptorTable(DescriptorTable&&) noexcept = default;
@@ -299,9 +324,10 @@ Status DescriptorTable::check(CheckContext& context, std::span<const ActiveKind>
 }
 
 bool DescriptorTable::is_replaced(std::uint32_t description, const RestoreOptions& options) const {
-  if (state_->overridden_number(description, options)) return true;
-  const bool other_stdio = options.stdio == StdioMode::null || options.stdio == StdioMode::inherit;
-  return other_stdio && state_->stdio_number(description).has_value();
+  return std::ranges::none_of(state_->table.descriptors(), [&](const auto& descriptor) {
+    return descriptor.description() == description &&
+           State::source_of(descriptor.number(), options) == State::Source::saved;
+  });
 }
 
 int DescriptorTable::first_free() const {
@@ -319,37 +345,36 @@ Status DescriptorTable::create(InsideContext& context, std::span<const ActiveKin
   CRS_TRY(const auto open_now, self.fds());
   const int above = std::max(first_free(), open_now.empty() ? 0 : open_now.back().v + 1);
   for (const auto& description : state_->table.descriptions()) {
-    const auto make = [&]() -> Result<OwnedFd> {
-      const RestoreOptions& options = context.options;
-      if (const auto number = state_->overridden_number(description.id(), options)) {
-        const int access = static_cast<int>(description.flags()) & (O_ACCMODE | O_APPEND | O_NONBLOCK);
-        const int create = (access & O_ACCMODE) == O_RDONLY ? 0 : O_CREAT;
-        return open_file(options.fd_paths.at(*number), access | create | O_NOCTTY, 0644);
-      }
-      if (const auto number = state_->stdio_number(description.id())) {
-        if (options.stdio == StdioMode::null)
-          return open_file("/dev/null", static_cast<int>(description.flags()) & O_ACCMODE);
-        if (options.stdio == StdioMode::inherit) {
-          const int own = context.own_stdio[static_cast<std::size_t>(*number)];
-          if (own < 0) return open_file("/dev/null", O_RDWR);
-          const int copy = fcntl(own, F_DUPFD_CLOEXEC, above);
-          if (copy < 0) return Error::from_errno(errno, "take the restart's own descriptor");
-          return OwnedFd(copy);
-        }
-      }
-      for (const ActiveKind& each : kinds) {
-        if (description.kind() == each.info->section)
-          return each.kind->restore_file(context, description.id());
-      }
-      return Error(Errc::bug, "no kind for an open file");
-    };
-    CRS_TRY(OwnedFd made, make().context(description.path()));
-    OwnedFd moved(fcntl(made.get(), F_DUPFD_CLOEXEC, above));
-    if (!moved) {
-      return Error::from_errno(errno, "open " + description.path())
-          .with_hint("the limit of open files (ulimit -n) is too low for this program");
+    if (is_replaced(description.id(), context.options)) continue;
+    const auto kind = std::ranges::find_if(
+        kinds, [&](const ActiveKind& each) { return description.kind() == each.info->section; });
+    if (kind == kinds.end()) return Error(Errc::bug, "no kind for an open file");
+    CRS_CHECK(state_->take(description.id(), description.path(), -1,
+                           kind->kind->restore_file(context, description.id()), above));
+  }
+  return create_given(context, above);
+}
+
+// What the user gave. Numbers of one description that are given the same file share a description again.
+Status DescriptorTable::create_given(const InsideContext& context, int above) {
+  std::map<std::pair<std::uint32_t, std::string>, int> opened;
+  for (const auto& descriptor : state_->table.descriptors()) {
+    const auto source = State::source_of(descriptor.number(), context.options);
+    if (source == State::Source::saved) continue;
+    const std::uint32_t id = descriptor.description();
+    const int access = static_cast<int>(state_->find(id)->flags()) & (O_ACCMODE | O_APPEND | O_NONBLOCK);
+    const std::string name = "--fd " + std::to_string(descriptor.number());
+    if (source == State::Source::own) {
+      CRS_CHECK(state_->take(id, "the restart's own stream", descriptor.number(),
+                             own_stream(context, descriptor.number()), above));
+      continue;
     }
-    state_->made[description.id()] = std::move(moved);
+    const std::string path =
+        source == State::Source::null ? "/dev/null" : context.options.fd_paths.at(descriptor.number());
+    const auto [earlier, fresh] = opened.emplace(std::pair(id, path), descriptor.number());
+    auto fd = fresh ? open_given(path, access, descriptor.number())
+                    : copy_of(state_->made[{id, earlier->second}].get());
+    CRS_CHECK(state_->take(id, name, descriptor.number(), std::move(fd), above));
   }
   return ok();
 }
@@ -366,7 +391,10 @@ Status DescriptorTable::install(std::span<const int> keep) {
   syscall(SYS_close_range, from, ~0u, 0u);
   for (const auto& descriptor : state_->table.descriptors()) {
     const int flags = descriptor.close_on_exec() ? O_CLOEXEC : 0;
-    if (dup3(state_->made[descriptor.description()].get(), descriptor.number(), flags) < 0) {
+    const auto given = state_->made.find({descriptor.description(), descriptor.number()});
+    const int source = given != state_->made.end() ? given->second.get()
+                                                   : state_->made[{descriptor.description(), -1}].get();
+    if (dup3(source, descriptor.number(), flags) < 0) {
       return Error::from_errno(errno,
                                "give descriptor " + std::to_string(descriptor.number()) + " its number");
     }

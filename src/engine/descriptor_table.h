@@ -53,13 +53,15 @@ class DescriptorTable {
   // The last act inside: closes everything but the created descriptions and `keep` (which must be above all
   // saved numbers: see first_free()), then gives each description its numbers and close-on-exec flags.
   Status install(std::span<const int> keep);
-  bool is_replaced(std::uint32_t description, const RestoreOptions& options) const;  // by --fd or --stdio
+  // All its numbers are given by --fd or --stdio.
+  bool is_replaced(std::uint32_t description, const RestoreOptions& options) const;
   int first_free() const;  // one above the highest saved descriptor number, at least 3
 
   nlohmann::json describe(std::span<const ActiveKind> kinds) const;
   std::uint64_t count() const;  // descriptors
 
  private:
+  Status create_given(const InsideContext& context, int above);
   struct State;
   std::unique_ptr<State> state_;
 };

@@ -126,6 +126,8 @@ class TerminalsKind : public ResourceKind {
 
   Status check(CheckContext& context) override {
     for (const auto& stream : state_.streams()) {
+      if (is_saved_stream(context.options, stream) && !context.is_replaced(stream.id()))
+        check_saved(context, stream);
       if (stream.device() == 0 || context.is_replaced(stream.id()) ||
           is_device(stream.path(), stream.device()))
         continue;
@@ -139,6 +141,9 @@ class TerminalsKind : public ResourceKind {
     const auto found =
         std::ranges::find_if(state_.streams(), [id](const auto& stream) { return stream.id() == id; });
     if (found == state_.streams().end()) return Error(Errc::bad_snapshot, "a terminal is missing");
+    if (is_saved_stream(context.options, *found)) {
+      return open_file(found->path(), static_cast<int>(found->flags()) | O_NOCTTY);
+    }
     if (!found->terminal()) return own_stream(context, found->number());
     if (found->device() != 0) return open_console(*found);
     OwnedFd terminal = open_terminal(context, *found);
@@ -159,6 +164,24 @@ class TerminalsKind : public ResourceKind {
   }
 
  private:
+  // --stdio saved: the terminal it was, not the one of the restart.
+  static bool is_saved_stream(const RestoreOptions& options, const state::Stream& stream) {
+    return options.stdio == StdioMode::saved && stream.number() < 3 && stream.device() == 0;
+  }
+
+  static void check_saved(CheckContext& context, const state::Stream& stream) {
+    struct stat status {};
+    const int wanted = (stream.flags() & O_ACCMODE) == O_RDONLY ? R_OK : W_OK;
+    if (stream.terminal() && stat(stream.path().c_str(), &status) == 0 && S_ISCHR(status.st_mode) &&
+        access(stream.path().c_str(), wanted) == 0)
+      return;
+    const std::string number = std::to_string(stream.number());
+    context.blockers.add("fd " + number + " (" + stream.path() + ")",
+                         stream.terminal() ? "this terminal cannot be opened any more"
+                                           : "it led out of the program, to what is not part of the snapshot",
+                         "give a file with --fd " + number + "=PATH, or restart without --stdio saved");
+  }
+
   static bool is_device(const std::string& path, std::uint64_t device) {
     struct stat status {};
     return stat(path.c_str(), &status) == 0 && S_ISCHR(status.st_mode) && status.st_rdev == device;
