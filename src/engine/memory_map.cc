@@ -159,6 +159,10 @@ class Collector {
                        vma.name == "/dev/zero")) {
       return add_object(vma, mapping);
     }
+    if (vma.name.starts_with("/[aio]")) {
+      return block(vma, "it belongs to asynchronous I/O (io_setup(2)), which cannot be saved yet",
+                   "let the program end it (io_destroy) first");
+    }
     if (vma.name.starts_with("/SYSV")) {
       return block(vma, "System V shared memory cannot be saved yet",
                    "let the program detach it (shmdt) first");

@@ -8,7 +8,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
-from case import (BAD_SNAPSHOT, NOT_FOUND, OK, RESTART_FAILED, Case, exists, main, state_letter,  # noqa: E402  pylint: disable=wrong-import-position
+from case import (BAD_SNAPSHOT, NOT_FOUND, OK, REFUSED, RESTART_FAILED, Case, exists, main, state_letter,  # noqa: E402  pylint: disable=wrong-import-position
                   wait_until)
 
 END_WITH = "import time, os, signal\nprint('up', flush=True)\ntime.sleep(0.8)\n"
@@ -64,6 +64,21 @@ class Restart(Case):
             self.assertEqual(self.text("out"), "".join(f"row {n}\n" for n in range(1, 61)))
         after = {name: os.path.getsize(os.path.join(snapshot, name)) for name in self.files_below(snapshot)}
         self.assertEqual(before, after, "a restart changed the snapshot")
+
+    def test_what_has_the_name_of_an_open_directory_must_be_one(self):
+        code = "import os, time\nos.mkdir('place')\nos.open('place', os.O_RDONLY)\nprint('up', flush=True)\ntime.sleep(60)\n"
+        popen = self.start("/usr/bin/python3", "-c", code)
+        self.wait_for_lines("program.out", 1)
+        snapshot = self.checkpoint(popen.pid)
+        self.kill(popen)
+        os.rmdir(self.path("place"))
+        answer = self.crs("restart", snapshot, "--detach")
+        self.assertEqual(answer.status, REFUSED)
+        self.assert_says(answer, "place", "not there any more")
+        self.write("place", "a file\n")
+        answer = self.crs("restart", snapshot, "--detach")
+        self.assertEqual(answer.status, REFUSED)
+        self.assert_says(answer, "place", "something else")
 
     def test_output_that_grew_after_the_checkpoint_is_put_back(self):
         popen = self.start("rows", "out", "80", "10")

@@ -4,11 +4,13 @@
 // What this file knows
 //   /proc/PID/loginuid is inherited, and a process may write only its own. One that is not set may be set by
 //   everyone; one that is set may be changed with CAP_AUDIT_CONTROL, or never. It gives no right to anything,
-//   so what cannot be had is a note.
+//   so what cannot be had is a note; what an ordinary user surely cannot give back is refused.
 // What it leaves to others
 //   The audit session, a number that the kernel gives when the login uid is set.
 //
 // Kernel interfaces: proc(5).   Round trip: tests/targets/login_uid_*.cc
+#include <unistd.h>
+
 #include "engine/kinds/login_uid.pb.h"
 #include "engine/resource_kind.h"
 
@@ -31,7 +33,16 @@ std::string name_of(std::uint32_t uid) {
 class LoginUidKind : public ResourceKind {
  public:
   Status collect(CollectContext& context) override {
-    if (const auto uid = parse_login_uid(context.target.proc().read("loginuid")); uid) state_.set_uid(*uid);
+    const auto uid = parse_login_uid(context.target.proc().read("loginuid"));
+    if (!uid) return ok();
+    state_.set_uid(*uid);
+    // A restart without privilege lives in a user namespace that knows its own uid alone.
+    const bool inherited = parse_login_uid(read_file("/proc/self/loginuid")) == *uid;
+    if (*uid != not_set && !inherited && geteuid() != 0 && *uid != geteuid()) {
+      context.blockers.add("audit login uid " + name_of(*uid),
+                           "it is neither that of crs nor the user's own, and would be lost",
+                           "save and restart it as root");
+    }
     return ok();
   }
 
