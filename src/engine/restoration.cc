@@ -170,9 +170,16 @@ nlohmann::json Restoration::describe() const {
   return all;
 }
 
+// A restart that does not wait leaves the process's group without anybody of its session who could continue
+// it: then the kernel ends what is stopped in it, by SIGHUP and SIGCONT (setpgid(2), "orphaned process
+// group").
+bool Restoration::needs_own_session() const {
+  return threads_.stopped() && !threads_.leads_session() && !options_.restore.parent_waits;
+}
+
 // In the forked copy. Everything but the last step is ordinary code.
 Status Restoration::fill_inside(int channel) {
-  if (threads_.leads_session()) {
+  if (threads_.leads_session() || needs_own_session()) {
     if (setsid() < 0) return Error::from_errno(errno, "setsid");
   } else if (threads_.leads_group()) {
     if (setpgid(0, 0) != 0) return Error::from_errno(errno, "setpgid");
@@ -269,6 +276,8 @@ Status Restoration::finish_outside(Rebuilder& rebuilder) {
 }
 
 Result<Pid> Restoration::create(std::vector<std::string>& notes) {
+  if (needs_own_session())
+    notes.push_back("the program is stopped, and leads a session of its own from now on");
   int ends[2];
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0)
     return Error::from_errno(errno, "socketpair");

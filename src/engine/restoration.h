@@ -38,6 +38,7 @@ class Restoration {
   Result<Pid> create(std::vector<std::string>& notes);
 
  private:
+  bool needs_own_session() const;
   [[noreturn]] void run_inside(int channel);
   Status fill_inside(int channel);
   Status finish_outside(Rebuilder& rebuilder);

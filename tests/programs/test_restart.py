@@ -182,6 +182,21 @@ class Restart(Case):
         self.wait_for_lines("out", rows.count("\n") + 5)
         self.kill(pid)
 
+    def test_stopped_job_of_a_shell_outlives_a_detached_restart(self):
+        popen = self.start("rows", "out", "100000", "10", start_new_session=False, process_group=0)
+        self.wait_for_lines("out", 5)
+        popen.send_signal(signal.SIGSTOP)
+        wait_until(lambda: state_letter(popen.pid) == "T", 5, "the process being stopped")
+        snapshot = self.checkpoint(popen.pid)
+        self.kill(popen)
+        pid = self.restart(snapshot)
+        time.sleep(0.2)
+        self.assertEqual(state_letter(pid), "T")
+        rows = self.text("out")
+        os.kill(pid, signal.SIGCONT)
+        self.wait_for_lines("out", rows.count("\n") + 5)
+        self.kill(pid)
+
     def test_term_ends_the_process_after_its_checkpoint(self):
         popen = self.start("rows", "out", "40", "10")
         self.wait_for_lines("out", 5)
