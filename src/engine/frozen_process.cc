@@ -16,6 +16,7 @@
 #include <cstring>
 #include <thread>
 
+#include "engine/dead_register.h"
 #include "engine/frozen_state.h"
 #include "engine/interrupted_calls.h"
 #include "engine/rseq_registration.h"
@@ -147,28 +148,40 @@ std::uint64_t signals_to_deliver(const ProcFields& status, std::uint64_t mask) {
   return (field("SigPnd") | field("ShdPnd")) & ~mask & ~ignored;
 }
 
-// Of a thread that was stopped inside a call: takes an EINTR back that only we caused, and finds out what is
-// left of its time limit.
+// An EINTR that only we caused is taken back. There is no restart block for the rest of such a call: where
+// the limit is a number in r10 (epoll_wait) and nobody looks at r10 afterwards, the rest takes its place.
+void take_back(FrozenThread& thread, const MemoryReader& read) {
+  take_back_eintr(thread.registers);
+  const auto limit = find_limit(thread.registers.orig_rax, thread.registers, read);
+  const bool in_r10 = limit && limit->form == LimitForm::milliseconds &&
+                      &argument_of(thread.registers, limit->argument) == &thread.registers.r10;
+  if (!in_r10 || !thread.limit_left || *thread.limit_left >= limit->whole) return;
+  if (!r10_is_dead_at(RemoteAddr(thread.registers.rip), read)) return;
+  thread.registers.r10 = whole_milliseconds(*thread.limit_left);
+}
+
+// Of a thread that was stopped inside a call: finds out what is left of its time limit, and whether it owes
+// us an EINTR.
 Status look_at_call(FrozenThread& thread, const std::optional<Sleep>& sleep, Nanoseconds stopped_at,
                     const ProcDir& proc, const MemoryReader& read) {
   const bool unearned = has_unearned_eintr(thread.registers);
   if (!unearned && !needs_restart_block(thread.registers)) return ok();
   CRS_TRY(const ProcDir task, proc.open_task(thread.tid));
-  if (unearned) {
-    CRS_TRY(const ProcFields status, task.status());
-    const std::uint64_t mask = mask_of_call(thread.registers, read).value_or(thread.signal_mask);
-    if (signals_to_deliver(status, mask) != 0) return ok();
-    take_back_eintr(thread.registers);
-    // At once, so that the program does not see it even if we are killed.
-    if (ptrace(PTRACE_SETREGS, thread.tid.v, nullptr, &thread.registers) != 0) {
-      return Error::from_errno(errno, "set registers of " + to_string(thread.tid), Errc::target_gone);
-    }
+  const std::uint64_t number =
+      unearned ? thread.registers.orig_rax : carry_over_call(thread.registers, read).orig_rax;
+  if (const auto limit = find_limit(number, thread.registers, read)) {
+    const bool slept = sleep && slept_until_the_stop(*sleep, task);
+    thread.limit_left = left_of(*limit, slept ? sleep : std::nullopt, stopped_at);
   }
-  const user_regs_struct call = carry_over_call(thread.registers, read);
-  const auto limit = find_limit(call.orig_rax, call, read);
-  if (!limit) return ok();
-  const bool slept = sleep && slept_until_the_stop(*sleep, task);
-  thread.limit_left = left_of(*limit, slept ? sleep : std::nullopt, stopped_at);
+  if (!unearned) return ok();
+  CRS_TRY(const ProcFields status, task.status());
+  const std::uint64_t mask = mask_of_call(thread.registers, read).value_or(thread.signal_mask);
+  if (signals_to_deliver(status, mask) != 0) return ok();
+  take_back(thread, read);
+  // At once, so that the program does not see it even if we are killed.
+  if (ptrace(PTRACE_SETREGS, thread.tid.v, nullptr, &thread.registers) != 0) {
+    return Error::from_errno(errno, "set registers of " + to_string(thread.tid), Errc::target_gone);
+  }
   return ok();
 }
 
@@ -287,8 +300,8 @@ Result<FrozenProcess> FrozenProcess::freeze(Pid pid, Deadline deadline) {
 
   FrozenProcess process(std::move(state));
   State& frozen = *process.state_;
-  CRS_CHECK(process.look_at_sleeps());
   const Deadline limit = deadline.left() ? deadline : Deadline::after(patience);
+  CRS_CHECK(process.look_at_sleeps());
   for (bool found_new = true; found_new;) {
     found_new = false;
     std::vector<Tid> fresh;

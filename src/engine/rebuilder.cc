@@ -333,8 +333,7 @@ Result<user_regs_struct> Rebuilder::with_limit(const user_regs_struct& registers
   const auto limit = find_limit(registers.orig_rax, registers, read);
   if (!limit || !left) return call;
   if (limit->form == LimitForm::milliseconds) {
-    argument_of(call, limit->argument) =
-        static_cast<std::uint64_t>(std::chrono::ceil<std::chrono::milliseconds>(*left).count());
+    argument_of(call, limit->argument) = whole_milliseconds(*left);
     return call;
   }
   const auto whole = std::chrono::floor<std::chrono::seconds>(*left);

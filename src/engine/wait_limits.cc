@@ -130,6 +130,10 @@ Nanoseconds monotonic_now() {
   return seconds(now.tv_sec) + Nanoseconds(now.tv_nsec);
 }
 
+std::uint64_t whole_milliseconds(Nanoseconds time) {
+  return static_cast<std::uint64_t>(std::chrono::ceil<milliseconds>(time).count());
+}
+
 unsigned long long& argument_of(user_regs_struct& registers, int argument) {
   switch (argument) {
     case 0: return registers.rdi;
