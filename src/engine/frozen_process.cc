@@ -20,6 +20,7 @@
 #include "engine/frozen_state.h"
 #include "engine/interrupted_calls.h"
 #include "engine/rseq_registration.h"
+#include "engine/stuck_threads.h"
 #include "engine/wait_limits.h"
 
 namespace crs {
@@ -218,17 +219,7 @@ Result<int> wait_for_stop(Tid tid, Deadline deadline) {
     }
     // A leader that ended before its threads is not reported until they have ended, too.
     if (is_zombie(tid)) return Error(Errc::target_gone, to_string(tid) + " ended");
-    if (deadline.passed()) {
-      std::string where;
-      if (const auto proc = ProcDir::open(Pid(tid.v))) {
-        const auto stat = proc->stat();
-        const auto call = proc->read("wchan");
-        if (stat) where = std::string(", in state ") + stat->state;
-        if (call && !call->empty() && *call != "0") where += ", waiting in " + *call;
-      }
-      return Error(Errc::timeout, to_string(tid) + " (" + command_of(Pid(tid.v)) + ") does not stop" + where)
-          .with_hint("give a longer --timeout, or try again when it is no longer waiting");
-    }
+    if (deadline.passed()) return does_not_stop(tid);
     std::this_thread::sleep_for(waited < milliseconds(50) ? microseconds(200) : milliseconds(2));
   }
 }
@@ -301,6 +292,7 @@ Result<FrozenProcess> FrozenProcess::freeze(Pid pid, Deadline deadline) {
   FrozenProcess process(std::move(state));
   State& frozen = *process.state_;
   const Deadline limit = deadline.left() ? deadline : Deadline::after(patience);
+  CRS_CHECK(await_stoppable(pid, frozen.proc, limit));
   CRS_CHECK(process.look_at_sleeps());
   for (bool found_new = true; found_new;) {
     found_new = false;

@@ -293,6 +293,78 @@ class BadInput(Case):
         self.assertEqual(answer.status, OK, answer)
         self.assert_unharmed(popen.pid)
 
+    def test_other_threads_run_while_one_cannot_be_stopped(self):
+        code = ("import ctypes, os, threading, time\nlibc = ctypes.CDLL(None)\n"
+                "stack = (ctypes.c_char * 65536)()\nFUNC = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)\n"
+                "child = FUNC(lambda _: libc.usleep(3000000) and 0)\n"
+                "wait = lambda: libc.clone(child, ctypes.addressof(stack) + 65520, 0x4000 | 17, None)\n"
+                "print('up', flush=True)\nthreading.Thread(target=wait, daemon=True).start()\nlast, longest = time.monotonic(), 0\n"
+                "while True:\n  time.sleep(0.005)\n  now = time.monotonic()\n  longest = max(longest, now - last)\n  last = now\n"
+                "  with open('longest.new', 'w') as file: file.write(str(longest))\n  os.rename('longest.new', 'longest')\n")
+        popen = self.start("/usr/bin/python3", "-c", code)
+        self.wait_for_lines("program.out", 1)
+
+        def waits():
+            return any(state_letter(tid) == "D" for tid in os.listdir(f"/proc/{popen.pid}/task") if tid != str(popen.pid))
+        try:
+            wait_until(waits, 1, "state D")
+        except Exception:  # pylint: disable=broad-except
+            self.skipTest("no uninterruptible sleep to be had")
+        answer = self.crs("checkpoint", popen.pid, "--store", self.store, "--timeout", "1500ms")
+        self.assertEqual(answer.status, TIMED_OUT, answer)
+        self.assert_says(answer, "does not stop", "state D")
+        self.assertLess(float(self.text("longest")), 0.75, "the program stood still while crs waited")
+        self.assertEqual(self.left_in_store(), [])
+        for tid in os.listdir(f"/proc/{popen.pid}/task"):
+            self.assertEqual(status_field(tid, "TracerPid"), "0")
+
+    def test_process_in_a_frozen_control_group(self):
+        """Version 1 and version 2, whichever this machine lets us make."""
+        if os.geteuid() != 0:
+            self.skipTest("making a control group needs root")
+        tried = 0
+        for mount, knob, freeze, thaw in (("/sys/fs/cgroup/freezer", "freezer.state", "FROZEN", "THAWED"),
+                                          ("/sys/fs/cgroup/unified", "cgroup.freeze", "1", "0"),
+                                          ("/sys/fs/cgroup", "cgroup.freeze", "1", "0")):
+            group = os.path.join(mount, f"crs-test-{os.getpid()}")
+            try:
+                if not os.path.ismount(mount):
+                    continue
+                os.mkdir(group)
+            except OSError:
+                continue
+            try:
+                if not os.path.exists(os.path.join(group, knob)):
+                    continue
+                popen = self.start("rows", f"rows.{tried}", "100000", "10")
+
+                def write(name, text, folder=group):
+                    with open(os.path.join(folder, name), "w", encoding="ascii") as file:
+                        file.write(text)
+                write("cgroup.procs", str(popen.pid))
+                write(knob, freeze)
+                time.sleep(0.1)
+                answer = self.refused(popen.pid, [REFUSED], "frozen", os.path.basename(group), more=("--timeout", "5"))
+                self.assertLess(answer.seconds, 2)
+                write(knob, thaw)
+                self.wait_for_lines(f"rows.{tried}", 3)
+                self.assertEqual(status_field(popen.pid, "TracerPid"), "0")
+                popen.kill()
+                popen.wait(10)
+                tried += 1
+            finally:
+                wait_until(lambda path=group: self.remove_group(path), 5, "the group being empty")
+        if tried == 0:
+            self.skipTest("no control group can be made here")
+
+    @staticmethod
+    def remove_group(path):
+        try:
+            os.rmdir(path)
+        except OSError:
+            return False
+        return True
+
     def test_two_checkpoints_at_the_same_time(self):
         popen = self.start("memory", "150")
         self.wait_for_lines("program.out", 1, 60)
