@@ -14,6 +14,16 @@ from case import (BAD_SNAPSHOT, NOT_FOUND, OK, REFUSED, RESTART_FAILED, Case, ex
 END_WITH = "import time, os, signal\nprint('up', flush=True)\ntime.sleep(0.8)\n"
 
 
+def enter(group, pid):
+    with open(os.path.join(group, "cgroup.procs"), "w", encoding="ascii") as file:
+        file.write(str(pid))
+
+
+def read_lines(group):
+    with open(os.path.join(group, "cgroup.procs"), encoding="ascii") as file:
+        return file.read().split()
+
+
 class Restart(Case):
     def sleeper(self, ending, name="sleeper.out"):
         popen = self.start("/usr/bin/python3", "-c", END_WITH + ending, out=name)
@@ -79,6 +89,43 @@ class Restart(Case):
         answer = self.crs("restart", snapshot, "--detach")
         self.assertEqual(answer.status, REFUSED)
         self.assert_says(answer, "place", "something else")
+
+    def test_other_control_groups_are_told(self):
+        if os.geteuid() != 0:
+            self.skipTest("making a control group needs root")
+        parent = group = None
+        with open("/proc/self/cgroup", encoding="utf-8") as file:
+            for line in file:
+                _, controllers, path = line.rstrip("\n").split(":", 2)
+                for mount in ("/sys/fs/cgroup/" + controllers.removeprefix("name="), "/sys/fs/cgroup/unified"):
+                    wanted = os.path.join(mount + path, f"crs-test-{os.getpid()}")
+                    try:
+                        os.mkdir(wanted)
+                        enter(wanted, os.getpid())
+                        parent, group = mount + path, wanted
+                        break
+                    except OSError:
+                        if os.path.isdir(wanted):
+                            os.rmdir(wanted)
+                if group:
+                    break
+        if group is None:
+            self.skipTest("no control group can be made here")
+        try:
+            popen = self.sleeper("raise SystemExit(7)")
+            snapshot = self.checkpoint(popen.pid)
+            same = self.crs("restart", snapshot, "--detach", "--pid", "namespace")
+            self.assertEqual(same.status, OK, same)
+            self.assertNotIn("control groups", same.err)
+            self.kill(popen)
+            wait_until(lambda: len(read_lines(group)) == 1, 20, "the end of the restored program")
+        finally:
+            enter(parent, os.getpid())
+            wait_until(lambda: not read_lines(group), 5, "the group being empty")
+            os.rmdir(group)
+        answer = self.crs("restart", snapshot, "--detach")
+        self.assertEqual(answer.status, OK, answer)
+        self.assert_says(answer, "control groups", os.path.basename(group))
 
     def test_output_that_grew_after_the_checkpoint_is_put_back(self):
         popen = self.start("rows", "out", "80", "10")

@@ -9,6 +9,7 @@
 //   threaded ones of v2); those are lost as well. /proc/PID/cgroup has a line "hierarchy:controllers:path"
 //   for each hierarchy. Paths are told as our own cgroup namespace sees them, so they can be compared; one
 //   that is not below its root starts with "/..".
+//   Where the restart is in other groups than the process was, it says so.
 // What it leaves to others
 //   The cgroup namespace (namespaces.cc).
 //
@@ -18,6 +19,7 @@
 #include <map>
 #include <sstream>
 
+#include "engine/kinds/control_groups.pb.h"
 #include "engine/resource_kind.h"
 
 namespace crs {
@@ -56,6 +58,12 @@ class ControlGroups : public ResourceKind {
     if (!ours && ours.error().code() == Errc::not_found) return ok();  // a kernel without cgroups
     CRS_CHECK(ours);
     CRS_TRY(const Groups theirs, read_groups(target.proc()));
+    state_.Clear();
+    for (const auto& [controllers, path] : theirs) {
+      auto& saved = *state_.add_groups();
+      saved.set_controllers(controllers);
+      saved.set_path(path);
+    }
     for (const auto& [controllers, path] : theirs) {
       const auto own = ours->find(controllers);
       if (own == ours->end() || !is_below(path, own->second)) continue;
@@ -65,7 +73,7 @@ class ControlGroups : public ResourceKind {
           "move crs into the group first: run it from a shell that was written to its cgroup.procs");
     }
     for (const FrozenThread& thread : target.threads()) {
-      if (thread.tid.v == target.pid().v) continue;
+      if (thread.tid == target.living_thread()) continue;
       CRS_TRY(const ProcDir task, target.proc().open_task(thread.tid));
       CRS_TRY(const Groups own, read_groups(task));
       if (own == theirs) continue;
@@ -77,8 +85,30 @@ class ControlGroups : public ResourceKind {
     return ok();
   }
 
-  Result<std::string> save() const override { return std::string(); }
-  Status load(std::string_view) override { return ok(); }
+  Result<std::string> save() const override { return to_section(state_); }
+  Status load(std::string_view bytes) override { return from_section(bytes, state_); }
+
+  // The restored process is where the restart is. A hierarchy that only one of the two knows is another
+  // machine's.
+  Status check(CheckContext& context) override {
+    if (state_.groups_size() == 0) return ok();
+    CRS_TRY(const ProcDir self, ProcDir::open(Pid(getpid())));
+    const auto ours = read_groups(self);
+    if (!ours) return ok();
+    std::string moved;
+    for (const auto& saved : state_.groups()) {
+      const auto own = ours->find(saved.controllers());
+      if (own == ours->end() || own->second == saved.path()) continue;
+      moved +=
+          (moved.empty() ? "" : ", ") + name_of(saved.controllers(), saved.path()) + " is now " + own->second;
+    }
+    if (!moved.empty())
+      context.blockers.note("the program is in the control groups of this restart: " + moved);
+    return ok();
+  }
+
+ private:
+  state::ControlGroups state_;
 };
 
 }  // namespace
