@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """What a restart owes its caller: exit status, signals, output files, the pid, and as many tries as one likes."""
+import errno
 import os
 import signal
 import subprocess
@@ -89,6 +90,51 @@ class Restart(Case):
         answer = self.crs("restart", snapshot, "--detach")
         self.assertEqual(answer.status, REFUSED)
         self.assert_says(answer, "place", "something else")
+
+    def waiting(self, call):
+        """A program stopped in a call with a signal to be handled, saved, restarted and continued; its output's name."""
+        out = f"waiting.{call}"
+        popen = self.start("waiting", call, out=out)
+        self.wait_for_lines(out, 1)
+        time.sleep(0.1)
+        popen.send_signal(signal.SIGSTOP)
+        wait_until(lambda: state_letter(popen.pid) == "T", 5, "the stop")
+        popen.send_signal(signal.SIGUSR1)
+        snapshot = self.checkpoint(popen.pid)
+        self.kill(popen)
+        pidfile = self.path(f"pid.{call}")
+        restarted = self.foreground(snapshot, "--pidfile", pidfile)
+        wait_until(lambda: os.path.exists(pidfile) and os.path.getsize(pidfile), 20, "the pid file")
+        with open(pidfile, encoding="ascii") as file:
+            pid = int(file.read())
+        wait_until(lambda: state_letter(pid) == "T", 5, "the stop after the restart")
+        os.kill(pid, signal.SIGCONT)
+        return out, restarted, pid
+
+    def test_a_signal_that_waited_still_interrupts_the_call(self):
+        for call in ("poll", "nanosleep", "epoll_wait", "sigsuspend", "read"):
+            out, restarted, _ = self.waiting(call)
+            self.assertEqual(restarted.wait(20), 0)
+            self.assertEqual(self.text(out), f"up\nhandler\n-1 {os.strerror(errno.EINTR)}\n", call)
+
+    def test_a_handler_that_restarts_calls_still_does(self):
+        out, restarted, pid = self.waiting("read again")
+        self.wait_for_lines(out, 2)
+        time.sleep(0.2)
+        self.assertEqual(self.text(out), "up\nhandler\n")
+        self.assertEqual(state_letter(pid), "S")
+        os.kill(pid, signal.SIGKILL)
+        restarted.wait(20)
+
+    def test_parent_death_signal_is_off_without_its_parent(self):
+        code = "import ctypes, time\nctypes.CDLL(None).prctl(1, 15, 0, 0, 0)\nprint('up', flush=True)\ntime.sleep(0.8)\n"
+        popen = self.start("/usr/bin/python3", "-c", code)
+        self.wait_for_lines("program.out", 1)
+        snapshot = self.checkpoint(popen.pid)
+        self.kill(popen)
+        answer = self.crs("restart", snapshot, "--detach")
+        self.assertEqual(answer.status, OK, answer)
+        self.assert_says(answer, "PR_SET_PDEATHSIG")
 
     def test_other_control_groups_are_told(self):
         if os.geteuid() != 0:
