@@ -8,7 +8,8 @@ TARGET() {
   int fd = OK(shm_open(name, O_RDWR | O_CREAT | O_EXCL, 0600));
   OK(shm_unlink(name));
   OK(ftruncate(fd, 16384));
-  auto* one = static_cast<volatile char*>(OK(mmap(nullptr, 16384, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0)));
+  auto* one =
+      static_cast<volatile char*>(OK(mmap(nullptr, 16384, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0)));
   auto* other = static_cast<volatile char*>(OK(mmap(nullptr, 4096, PROT_READ, MAP_SHARED, fd, 8192)));
   close(fd);
   one[0] = 'a';

@@ -26,7 +26,8 @@ TARGET() {
   OwnedFd fd(OK(open("file", O_RDWR | O_CREAT, 0600)));
   OK(pwrite(fd, "content", 7, 0));
   OwnedFd reader(OK(open("file", O_RDONLY)));
-  struct flock write_lock = range(F_WRLCK, 100, 10), read_lock = range(F_RDLCK, 200, 1), rest = range(F_WRLCK, far, 0);
+  struct flock write_lock = range(F_WRLCK, 100, 10), read_lock = range(F_RDLCK, 200, 1),
+               rest = range(F_WRLCK, far, 0);
   OK(fcntl(fd, F_SETLK, &write_lock));
   OK(fcntl(reader, F_SETLK, &read_lock));
   OK(fcntl(fd, F_SETLK, &rest));

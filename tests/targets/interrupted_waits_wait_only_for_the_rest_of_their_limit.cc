@@ -6,13 +6,15 @@
 #include <poll.h>
 #include <sys/select.h>
 
-// Each waits for something that never happens, for 3 seconds. 1.5 of them are over at the checkpoint: what is left is
-// 1.5 seconds, not 3, and the program's own limit has not changed.
+// Each waits for something that never happens, for 3 seconds. 1.5 of them are over at the checkpoint: what is
+// left is 1.5 seconds, not 3, and the program's own limit has not changed.
 constexpr int64_t limit_ns = 3000000000;
 static int pipe_ends[2];
 static const struct timespec three_seconds = {3, 0};
 
-static bool wait_nanosleep() { return nanosleep(&three_seconds, nullptr) == 0; }
+static bool wait_nanosleep() {
+  return nanosleep(&three_seconds, nullptr) == 0;
+}
 static bool wait_nanosleep_with_rest() {
   struct timespec rest = {77, 77};
   struct timespec asked = three_seconds;
@@ -28,7 +30,9 @@ static bool wait_poll() {
   struct pollfd one = {pipe_ends[0], POLLIN, 0};
   return poll(&one, 1, 3000) == 0;
 }
-static bool wait_poll_for_nothing() { return poll(nullptr, 0, 3000) == 0; }
+static bool wait_poll_for_nothing() {
+  return poll(nullptr, 0, 3000) == 0;
+}
 static bool wait_ppoll() {
   struct pollfd one = {pipe_ends[0], POLLIN, 0};
   struct timespec limit = three_seconds;

@@ -12,13 +12,17 @@ TARGET() {
   OK(write(file, "abc", 3));
   char* mapped = (char*)mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
   EXPECT(mapped != MAP_FAILED);
-  OK(prctl(PR_SET_NAME, "t\xe2" "che"));
+  OK(prctl(PR_SET_NAME,
+           "t\xe2"
+           "che"));
 
   checkpoint_here();
 
   char name[16] = {};
   OK(prctl(PR_GET_NAME, name));
-  EXPECT(strcmp(name, "t\xe2" "che") == 0);
+  EXPECT(strcmp(name,
+                "t\xe2"
+                "che") == 0);
   EXPECT_EQ(lseek(file, 0, SEEK_CUR), 3);
   EXPECT(memcmp(mapped, "abc", 3) == 0);
   mapped[0] = 'x';

@@ -3,8 +3,8 @@
 #include <sys/prctl.h>
 
 // The leader of the process is a zombie (pthread_exit in main) while two other threads work: the harness's
-// main() is never returned to, so one of them writes the result. All go on, files and memory are there, and the
-// process still ends with the status that one of its threads gives.
+// main() is never returned to, so one of them writes the result. All go on, files and memory are there, and
+// the process still ends with the status that one of its threads gives.
 static bool leader_is_zombie() {
   char path[64];
   snprintf(path, sizeof path, "/proc/self/task/%d/stat", getpid());

@@ -246,8 +246,9 @@ class EventPollsKind : public ResourceKind {
     return ok();
   }
 
-  static std::optional<RemoteFd> find_source(Tid process, const state::EventPoll& poll, const state::Watch& watch,
-                                             std::uint32_t nth, const std::vector<RemoteFd>& fds) {
+  static std::optional<RemoteFd> find_source(Tid process, const state::EventPoll& poll,
+                                             const state::Watch& watch, std::uint32_t nth,
+                                             const std::vector<RemoteFd>& fds) {
     kcmp_epoll_slot slot{static_cast<std::uint32_t>(poll.number()), static_cast<std::uint32_t>(watch.fd()),
                          nth};
     const auto is_it = [&](RemoteFd fd) {
