@@ -103,6 +103,28 @@ class Descriptors(Case):
         self.assertEqual(answer.status, REFUSED, answer)
         self.assert_says(answer, "fifo", "mkfifo")
 
+    def test_a_file_written_in_its_middle_since_is_told(self):
+        code = ("import os, time\nfd = os.open('data', os.O_RDWR)\nos.pwrite(fd, b'old', 2)\nprint('up', flush=True)\n"
+                "while not os.path.exists('go'): time.sleep(0.01)\n")
+        self.write("data", "0123456789")
+        popen = self.start("/usr/bin/python3", "-c", code)
+        self.wait_for_lines("program.out", 1)
+        snapshot = self.checkpoint(popen.pid)
+        self.kill(popen)
+        self.write("go", "")
+        answer = self.crs("restart", snapshot, "--detach", "--files", "refuse")
+        self.assertEqual(answer.status, OK, f"nothing was written since: {answer}")
+        self.wait_gone(int(answer.last_line()))
+        with open(self.path("data"), "r+b") as file:
+            file.write(b"new")
+        answer = self.crs("restart", snapshot, "--detach", "--files", "refuse")
+        self.assertEqual(answer.status, REFUSED, answer)
+        self.assert_says(answer, "data", "in the middle", "since the checkpoint")
+        answer = self.crs("restart", snapshot, "--detach")
+        self.assertEqual(answer.status, OK, answer)
+        self.assert_says(answer, "data", "newer than itself")
+        self.wait_gone(int(answer.last_line()))
+
     def test_stdio_modes(self):
         with self.writable("saved") as saved:
             snapshot = self.saved(self.talker(1, 2, stdout=saved))

@@ -167,6 +167,14 @@ class RegularFilesKind : public ResourceKind {
     return ok();
   }
 
+  // Whatever is written goes to its end: then its length tells what is new.
+  bool is_only_appended(const state::RegularFile& file) const {
+    return std::ranges::none_of(state_.files(), [&](const auto& other) {
+      return writes(other) && other.inode() == file.inode() && other.device() == file.device() &&
+             (other.flags() & O_APPEND) == 0 && static_cast<std::uint64_t>(other.position()) != other.size();
+    });
+  }
+
   void check_file(CheckContext& context, const state::RegularFile& file) const {
     const auto block = [&](const std::string& reason, const std::string& remedy) {
       context.blockers.add("file " + file.path(), reason, remedy);
@@ -190,6 +198,18 @@ class RegularFilesKind : public ResourceKind {
       if (changed && !may_change) {
         block("the program reads it, and it was changed since the checkpoint",
               put_back + ", or restart with --allow-changed-files");
+      }
+      return;
+    }
+    if (nanoseconds(now.st_mtim) != file.mtime_ns() && !is_only_appended(file)) {
+      const std::string reason =
+          "the program writes in the middle of it, and it was written to since the checkpoint";
+      if (context.options.files == FilesPolicy::refuse) {
+        block(reason, put_back + ", or restart without --files refuse");
+      } else {
+        context.blockers.note(
+            file.path() + ": " + reason +
+            "; only its length can be put back, so the program may find there what is newer than itself");
       }
       return;
     }
@@ -218,7 +238,7 @@ class RegularFilesKind : public ResourceKind {
   }
 
   // Keeps the tail beside the snapshot, then cuts.
-  static Status cut_back(CommitContext& context, const state::RegularFile& file) {
+  Status cut_back(CommitContext& context, const state::RegularFile& file) const {
     CRS_TRY(const OwnedFd fd, open_file(file.path(), O_RDWR | O_NOCTTY));
     struct stat now {};
     if (fstat(fd.get(), &now) != 0) return Error::from_errno(errno, "stat");
@@ -227,6 +247,11 @@ class RegularFilesKind : public ResourceKind {
     CRS_TRY(const std::string kept, keep_tail(context.snapshot.path(), file, fd.get(), size));
     if (ftruncate(fd.get(), static_cast<off_t>(file.size())) != 0)
       return Error::from_errno(errno, "cut back");
+    // It is what it was, and another restart shall see that; whoever may only write to it may not set its
+    // time.
+    const timespec times[2] = {{0, UTIME_OMIT},
+                               {file.mtime_ns() / 1'000'000'000, file.mtime_ns() % 1'000'000'000}};
+    if (is_only_appended(file)) (void)futimens(fd.get(), times);
     context.note(file.path() + " had grown by " + std::to_string(size - file.size()) +
                  " bytes since the checkpoint and was cut back; what was cut is kept in " + kept);
     return ok();
