@@ -13,11 +13,11 @@
 //   once more since, which is our own stop, and has used no more time on a CPU than it takes to stop.
 //   nanosleep(2) with a second argument needs none of this: the kernel writes the rest there at each
 //   interruption. Limits of CPU clocks are not measured in time that passes; absolute ones need no help.
-//   select(2) and its like need none of this: the kernel writes the rest over the limit. What epoll_wait(2) still
-//   has to wait takes the place of its limit in r10 where the code behind the call does not look
+//   select(2) and its like need none of this: the kernel writes the rest over the limit. What epoll_wait(2)
+//   still has to wait takes the place of its limit in r10 where the code behind the call does not look
 //   (dead_register.h). Other calls that answer a stop with EINTR (rt_sigtimedwait, semtimedop, io_getevents,
-//   epoll_pwait2, sockets with SO_RCVTIMEO) begin their whole time again. A wait that an earlier checkpoint or
-//   restart interrupted counts from then.
+//   epoll_pwait2, sockets with SO_RCVTIMEO) begin their whole time again. A wait that an earlier checkpoint
+//   or restart interrupted counts from then.
 //
 // Kernel interfaces: proc(5), kernel/sched/debug.c, kernel/time/hrtimer.c, fs/select.c,
 // kernel/futex/waitwake.c.
