@@ -186,12 +186,17 @@ class Collector {
       contents_.push_back(
           {range.start, range.end - range.start, 0, range.start, type == Mapping::PRIVATE_FILE});
     mapping.set_has_content(!ranges.empty());
+    CRS_CHECK(add_guards(vma, mapping));
+    return true;
+  }
+
+  Status add_guards(const Vma& vma, Mapping& mapping) const {
     CRS_TRY(const auto guards, scanner_.guard_pages(vma.start, vma.end));
     for (const PageRange& guard : guards) {
       mapping.add_guards(guard.start);
       mapping.add_guards(guard.end);
     }
-    return true;
+    return ok();
   }
 
   Result<bool> add_file(const Vma& vma, Mapping& mapping) {
@@ -206,6 +211,7 @@ class Collector {
     mapping.set_index(file_index(vma.name, status, vma.shared && (mapping.flags() & mapping_may_write) != 0));
     if (!vma.shared) return add_own_pages(vma, mapping, Mapping::PRIVATE_FILE);
     add_shared_file(vma, mapping);
+    CRS_CHECK(add_guards(vma, mapping));
     return true;
   }
 
@@ -260,6 +266,7 @@ class Collector {
     mapping.set_offset(vma.offset);
     if (!vma.shared) return add_own_pages(vma, mapping, Mapping::PRIVATE_FILE);
     add_shared_file(vma, mapping);
+    CRS_CHECK(add_guards(vma, mapping));
     return true;
   }
 
@@ -332,6 +339,17 @@ class Collector {
   }
 
   Result<bool> add_object(const Vma& vma, Mapping& mapping) {
+    CRS_TRY(const auto guards, scanner_.guard_pages(vma.start, vma.end));
+    if (!guards.empty()) {
+      return block(vma, "this shared memory has guard regions (MADV_GUARD_INSTALL)",
+                   "such memory cannot be saved yet; let the program remove them");
+    }
+    // mremap(2) lets a mapping grow, but not what is behind it.
+    std::byte probe{};
+    if (!target_.read_memory(RemoteAddr(vma.end - page_size), std::span(&probe, 1))) {
+      return block(vma, "it reaches beyond the end of the shared memory that is behind it",
+                   "such memory cannot be saved yet; let the program map only what is there");
+    }
     const auto [entry, fresh] = objects_.insert(
         {{vma.device_major, vma.device_minor, vma.inode}, static_cast<std::uint32_t>(map_.objects_size())});
     if (fresh) map_.add_objects();
