@@ -143,6 +143,12 @@ Result<std::optional<std::uint32_t>> DeletedFiles::add(CollectContext& context, 
   file.set_mtime_ns(nanoseconds(status.st_mtim));
   file.set_atime_ns(nanoseconds(status.st_atim));
   file.set_first_flags(first_flags);
+  if (usable_folder(file.path()).empty()) {
+    context.blockers.add(object,
+                         "it must be made again at a restart, and this user may not make files where it was",
+                         "save and restart it as a user who may, or allow writing to the directory");
+    return std::optional<std::uint32_t>();
+  }
   if (index >= most_deleted_files) {
     context.blockers.add(object,
                          "more than " + std::to_string(most_deleted_files) + " deleted files are open",
