@@ -34,7 +34,8 @@ InterruptGuard::InterruptGuard() {
     if (former_actions[i].sa_handler == SIG_IGN) continue;
     struct sigaction action {};
     action.sa_handler = on_signal;
-    action.sa_flags = SA_RESETHAND;  // and no SA_RESTART: waits in system calls end with EINTR
+    // And no SA_RESTART: waits in system calls end with EINTR.
+    action.sa_flags = static_cast<int>(SA_RESETHAND);
     sigemptyset(&action.sa_mask);
     sigaction(caught_signals[i], &action, nullptr);
   }

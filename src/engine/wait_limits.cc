@@ -166,7 +166,7 @@ std::optional<WaitLimit> find_limit(std::uint64_t number, const user_regs_struct
     }
     case SYS_futex: {
       // FUTEX_WAIT alone is given a duration; all others a point in time.
-      if ((registers.rsi & FUTEX_CMD_MASK) != FUTEX_WAIT) return std::nullopt;
+      if ((registers.rsi & static_cast<unsigned>(FUTEX_CMD_MASK)) != FUTEX_WAIT) return std::nullopt;
       return in_timespec(3, registers.r10, read);
     }
     default: return std::nullopt;
