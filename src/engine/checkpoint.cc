@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 
 #include "engine/collection.h"
 #include "engine/engine.h"
@@ -53,6 +54,15 @@ Status describe(const FrozenProcess& target, store::Manifest& manifest) {
   return ok();
 }
 
+// Resident memory that is not of files, as a guess (proc(5), statm). 0 when the process cannot be looked at.
+std::uint64_t private_memory(Pid pid) {
+  const auto text = read_file("/proc/" + std::to_string(pid.v) + "/statm");
+  unsigned long long size = 0, resident = 0, shared = 0;
+  if (!text || std::sscanf(text->c_str(), "%llu %llu %llu", &size, &resident, &shared) != 3)
+    return 0;  // NOLINT: fixed format
+  return resident > shared ? (resident - shared) * page_size : 0;
+}
+
 Status send(const FrozenProcess& target, int signal) {
   // The pidfd may be one of a thread, but a kernel that has such has the flag as well.
   constexpr unsigned whole_process = 2;  // PIDFD_SIGNAL_THREAD_GROUP, since Linux 6.9
@@ -71,10 +81,12 @@ Result<CheckpointReport> Engine::checkpoint(Pid pid, store::SnapshotWriter& writ
   CheckpointReport report;
   Collection collection(kinds_);
   Blockers blockers;
+  std::optional<FrozenProcess> target;  // outlives the saver
+  PageSaver saver(private_memory(pid));
   events.phase("freeze");
   timespec now{};
   CRS_TRY(FrozenProcess frozen, FrozenProcess::freeze(pid, options.deadline));
-  std::optional<FrozenProcess> target(std::move(frozen));
+  target.emplace(std::move(frozen));
   const Clock::time_point frozen_at(target->stopped_at());  // a steady_clock is CLOCK_MONOTONIC
   clock_gettime(CLOCK_REALTIME, &now);
   manifest.created_ns = now.tv_sec * 1'000'000'000 + now.tv_nsec;
@@ -91,13 +103,15 @@ Result<CheckpointReport> Engine::checkpoint(Pid pid, store::SnapshotWriter& writ
   saving.workers = options.workers;
   saving.deadline = options.deadline;
   saving.progress = [&](std::uint64_t done, std::uint64_t total) { events.progress(done, total); };
-  CRS_CHECK(save_pages(*target, collection.memory().contents(), writer.pages(), saving));
+  saver.start(*target, collection.memory().contents(), writer.pages(), saving);
+  CRS_CHECK(saver.wait_read());
   manifest.memory_bytes = collection.memory().content_bytes();
   report.threads = target->threads().size();
   report.memory_bytes = manifest.memory_bytes;
   report.stop = Clock::now() - frozen_at;
   manifest.stop_ns = static_cast<std::uint64_t>(report.stop.count());
   if (options.after == AfterCapture::run) target.reset();
+  CRS_CHECK(saver.finish());
 
   events.phase("commit");
   CRS_CHECK(options.deadline.check("the snapshot was being made durable"));

@@ -268,6 +268,17 @@ Result<bool> await_interrupt(Tid tid, Deadline deadline) {
 
 }  // namespace
 
+Result<const std::string*> FrozenProcess::file_locks() const {
+  State& state = *state_;
+  const bool may_be_ours = state.locks.find(" " + std::to_string(state.pid.v) + " ") != std::string::npos ||
+                           state.locks.find("OFDLCK") != std::string::npos;  // these name no owner
+  if (state.locks_are_old && may_be_ours) {
+    CRS_TRY(state.locks, read_file("/proc/locks"));
+    state.locks_are_old = false;
+  }
+  return &state.locks;
+}
+
 Result<FrozenProcess> FrozenProcess::freeze(Pid pid, Deadline deadline) {
   if (pid.v == getpid()) {
     return Error(Errc::refused, "crs cannot stop itself to look at itself")
@@ -291,6 +302,7 @@ Result<FrozenProcess> FrozenProcess::freeze(Pid pid, Deadline deadline) {
 
   FrozenProcess process(std::move(state));
   State& frozen = *process.state_;
+  if (auto locks = read_file("/proc/locks")) frozen.locks = std::move(*locks);
   const Deadline limit = deadline.left() ? deadline : Deadline::after(patience);
   CRS_CHECK(await_stoppable(pid, frozen.proc, limit));
   CRS_CHECK(process.look_at_sleeps());

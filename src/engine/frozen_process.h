@@ -69,6 +69,12 @@ class FrozenProcess {
   bool locks_future_mappings() const;  // mlockall(MCL_FUTURE); known after remote calls were made
   bool calls_were_unsafe() const;      // no usable code in the program: being killed meanwhile would hurt it
 
+  // /proc/locks; empty for a kernel without file locks. Reading it waits until every processor has seen that
+  // somebody does (percpu_down_write in locks_start, fs/locks.c), 10 ms and more. So it is read before the
+  // stop, and again only if it may tell of this process: a lock that lies in no descriptor (those are in
+  // fdinfo) and is younger would have been taken, mapped and closed in between.
+  Result<const std::string*> file_locks() const;
+
   // Exactly out.size() bytes; reads what the target itself may not (PROT_NONE) as well. Any thread may call
   // it.
   Status read_memory(RemoteAddr from, std::span<std::byte> out) const;

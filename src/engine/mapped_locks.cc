@@ -18,8 +18,7 @@ std::string lock_place(const Vma& vma) {
 
 Result<std::map<std::string, bool>> find_mapped_locks(const FrozenProcess& target) {
   std::map<std::string, bool> found;
-  const auto locks = read_file("/proc/locks");
-  if (!locks) return found;  // a kernel without file locks
+  CRS_TRY(const std::string* const locks, target.file_locks());
   std::map<std::string, int> count;
   std::istringstream lines(*locks);
   for (std::string text; std::getline(lines, text);) {

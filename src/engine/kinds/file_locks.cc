@@ -351,7 +351,8 @@ class FileLocksKind : public ResourceKind {
       const auto found = by_link.find(other.link);
       if (found == by_link.end()) return;
       for (const Locked* each : found->second) {
-        if (syscall(SYS_kcmp, context.target.living_thread().v, other.pid.v, KCMP_FILE, each->fd.v, other.fd.v) != 0)
+        if (syscall(SYS_kcmp, context.target.living_thread().v, other.pid.v, KCMP_FILE, each->fd.v,
+                    other.fd.v) != 0)
           continue;
         context.blockers.add(
             name_of(*each),
@@ -363,26 +364,36 @@ class FileLocksKind : public ResourceKind {
 
   // Locks of descriptions that the process has no descriptor of any more: in a mapping, or on their way in a
   // message.
-  static Status refuse_without_descriptor(CollectContext& context, std::map<std::string, int>& listed) {
-    const auto text = read_file("/proc/locks");
-    if (!text) return ok();                                         // a kernel without file locks
-    CRS_TRY(const auto mapped, find_mapped_locks(context.target));  // those the memory map takes again
-    std::istringstream lines(*text);
-    const std::string pid = std::to_string(context.target.pid().v);
+  static Status refuse_without_descriptor(CollectContext& context, const std::map<std::string, int>& listed) {
+    CRS_TRY(const auto places, without_descriptor(context.target, listed));
+    for (const std::string& where : places) {
+      context.blockers.add(
+          "a lock on the file " + where + " (device and inode)",
+          "the program took it, closed the descriptor, and holds it through a mapping or a message",
+          "let the program unlock the file before it closes it");
+    }
+    return ok();
+  }
+
+  // The files (device and inode) whose locks nobody listed.
+  static Result<std::vector<std::string>> without_descriptor(const FrozenProcess& target,
+                                                             std::map<std::string, int> listed) {
+    std::vector<std::string> found;
+    CRS_TRY(const auto mapped, find_mapped_locks(target));  // those the memory map takes again
+    CRS_TRY(const std::string* const locks, target.file_locks());
+    std::istringstream lines(*locks);
+    const std::string pid = std::to_string(target.pid().v);
     for (std::string each; std::getline(lines, each);) {
       const auto line = parse_line(each);
       if (!line) continue;
       const bool ours = line->sort == "FLOCK" && line->owner == pid;
       if (ours && mapped.contains(line->where)) continue;
-      if (!ours && !(line->sort == "OFDLCK" && is_mapped(context.target, line->where))) continue;
-      const auto found = listed.find(key(*line));
-      if (found != listed.end() && (!ours || --found->second >= 0)) continue;
-      context.blockers.add(
-          "a lock on the file " + line->where + " (device and inode)",
-          "the program took it, closed the descriptor, and holds it through a mapping or a message",
-          "let the program unlock the file before it closes it");
+      if (!ours && !(line->sort == "OFDLCK" && is_mapped(target, line->where))) continue;
+      const auto known = listed.find(key(*line));
+      if (known != listed.end() && (!ours || --known->second >= 0)) continue;
+      found.push_back(line->where);
     }
-    return ok();
+    return found;
   }
 
   static bool is_mapped(const FrozenProcess& target, const std::string& where) {
