@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 #include <map>
 #include <set>
 
@@ -195,11 +196,16 @@ Status AddressSpace::fill(const store::SnapshotReader& snapshot, DeletedFiles& d
         }
         fd = opened.get();
       }
-      const bool fills = mapping.has_content();
+      const bool is_vdso = mapping.start() == map_.redirected_vdso();
+      const bool fills = mapping.has_content() || is_vdso;
       const int protection = static_cast<int>(mapping.protection()) | (fills ? PROT_READ | PROT_WRITE : 0);
       CRS_CHECK(
           map_at(at, size_of(mapping), protection, map_flags(mapping), fd, mapping.offset(), label(mapping)));
-      if (fills) targets.push_back({0, mapping.start(), mapping.end(), pointer(at)});
+      if (is_vdso) {
+        std::memcpy(pointer(at), map_.map().vdso().data(), map_.map().vdso().size());
+      } else if (fills) {
+        targets.push_back({0, mapping.start(), mapping.end(), pointer(at)});
+      }
     }
     if (has(mapping, mapping_huge_pages)) madvise(pointer(at), size_of(mapping), MADV_HUGEPAGE);
   }
@@ -229,7 +235,8 @@ Status AddressSpace::fill(const store::SnapshotReader& snapshot, DeletedFiles& d
         return Error::from_errno(errno, "lock memory at " + label(mapping));
       }
     }
-    if (mapping.has_content() || mapping.type() == Mapping::SHARED_OBJECT) {
+    const bool was_opened = mapping.has_content() || mapping.start() == map_.redirected_vdso();
+    if (was_opened || mapping.type() == Mapping::SHARED_OBJECT) {
       if (mprotect(at, size_of(mapping), static_cast<int>(mapping.protection())) != 0) {
         return Error::from_errno(errno, "protect memory at " + label(mapping));
       }

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <map>
 #include <optional>
@@ -18,6 +19,7 @@
 #include "engine/mapped_locks.h"
 #include "engine/other_processes.h"
 #include "engine/page_scan.h"
+#include "engine/vdso.h"
 
 namespace crs {
 
@@ -493,30 +495,96 @@ Status MemoryMap::load(std::string_view bytes) {
   return ok();
 }
 
-// The vdso is the kernel's own code. Threads may stand in it and programs remember where its functions are,
-// so it must be the same one.
-Status MemoryMap::check_vdso(Blockers& blockers) const {
+namespace {
+
+// All [v...] mappings of this process but [vsyscall]: the kernel places them as one block.
+std::vector<Vma> kernels_vdso(const std::vector<Vma>& own) {
+  std::vector<Vma> block;
+  for (const Vma& vma : own) {
+    if (vma.name.starts_with("[v") && vma.name != "[vsyscall]") block.push_back(vma);
+  }
+  return block;
+}
+
+// A place for `size` bytes between the saved mappings, away from all of them; 0: none.
+std::uint64_t free_place(const state::MemoryMap& map, std::uint64_t size) {
+  constexpr std::uint64_t distance = 2u << 20;
+  std::uint64_t from = std::uint64_t{1} << 40;
+  for (const Mapping& mapping : map.mappings()) {
+    if (mapping.end() <= from) continue;
+    if (mapping.start() > from && mapping.start() - from > size + distance) break;
+    from = page_up(mapping.end()) + distance;
+  }
+  return from + size < user_space_end - distance ? from : 0;
+}
+
+}  // namespace
+
+Status MemoryMap::fit_vdso(std::span<const std::uint64_t> instruction_pointers, Blockers& blockers) {
   if (map_.vdso().empty()) return ok();
   CRS_TRY(const ProcDir self, ProcDir::open(Pid(getpid())));
   CRS_TRY(const auto own, self.maps());
-  const auto vdso = std::ranges::find(own, "[vdso]", &Vma::name);
-  bool same = vdso != own.end() && vdso->size() == map_.vdso().size() &&
-              std::memcmp(reinterpret_cast<const void*>(vdso->start), map_.vdso().data(), vdso->size()) == 0;
+  const auto block = kernels_vdso(own);
+  const auto vdso = std::ranges::find(block, "[vdso]", &Vma::name);
+  const auto own_image = vdso == block.end()
+                             ? std::span<const std::byte>()
+                             : std::span(reinterpret_cast<const std::byte*>(vdso->start), vdso->size());
+  bool same = own_image.size() == map_.vdso().size() &&
+              std::memcmp(own_image.data(), map_.vdso().data(), own_image.size()) == 0;
   for (const Mapping& mapping : map_.mappings()) {
     if (mapping.type() != Mapping::VDSO) continue;
-    same = same && std::ranges::any_of(own, [&](const Vma& vma) {
+    same = same && std::ranges::any_of(block, [&](const Vma& vma) {
              return vma.name == mapping.name() && vma.size() == mapping.end() - mapping.start();
            });
   }
-  if (!same) {
-    blockers.add("vdso", "this kernel's differs from the one that the program was saved on",
-                 "restart it on a machine with the kernel that `crs inspect` names");
+  // For the tests: a machine has one kernel.
+  if (same && std::getenv("CRS_TEST_OTHER_VDSO") == nullptr) return ok();
+
+  const std::string other = "this kernel's differs from the one that the program was saved on";
+  const std::string go_there = "restart it on a machine with the kernel that `crs inspect` names";
+  const auto code = std::ranges::find_if(*map_.mutable_mappings(), [](const Mapping& mapping) {
+    return mapping.type() == Mapping::VDSO && mapping.name() == "[vdso]";
+  });
+  const std::uint64_t size = block.empty() ? 0 : block.back().end - block.front().start;
+  const std::uint64_t place = free_place(map_, size);
+  if (code == map_.mutable_mappings()->end() || code->end() - code->start() != map_.vdso().size() ||
+      own_image.empty() || place == 0) {
+    blockers.add("vdso", other, go_there);
+    return ok();
   }
+  const bool inside = std::ranges::any_of(
+      instruction_pointers, [&](std::uint64_t at) { return at >= code->start() && at < code->end(); });
+  if (inside) {
+    blockers.add("vdso", other + ", and a thread was just running in it",
+                 go_there + ", or restart another snapshot");
+    return ok();
+  }
+  auto image = redirect_vdso(std::as_bytes(std::span(map_.vdso())), own_image,
+                             place + (vdso->start - block.front().start));
+  if (!image) {
+    blockers.add("vdso", other + ": " + image.error().message(), go_there);
+    return ok();
+  }
+  map_.set_vdso(image->data(), image->size());
+  redirected_vdso_ = code->start();
+  code->set_type(Mapping::ANONYMOUS);
+  code->clear_name();
+  const auto parts = std::ranges::remove_if(
+      *map_.mutable_mappings(), [](const Mapping& mapping) { return mapping.type() == Mapping::VDSO; });
+  map_.mutable_mappings()->erase(parts.begin(), parts.end());
+  for (const Vma& vma : block) {
+    auto& mapping = *map_.add_mappings();
+    mapping.set_start(place + (vma.start - block.front().start));
+    mapping.set_end(mapping.start() + vma.size());
+    mapping.set_protection(PROT_READ);
+    mapping.set_type(Mapping::VDSO);
+    mapping.set_name(vma.name);
+  }
+  std::ranges::sort(*map_.mutable_mappings(), {}, [](const Mapping& mapping) { return mapping.start(); });
   return ok();
 }
 
 Status MemoryMap::check(CheckContext& context) const {
-  CRS_CHECK(check_vdso(context.blockers));
   const std::string restore_it = "put the file back as it was";
   for (const auto& file : map_.files()) {
     if (file.deleted_file() != 0) continue;

@@ -146,6 +146,9 @@ Status Restoration::check(Blockers& blockers) {
   blockers.set_kind(ThreadTable::section);
   CRS_CHECK(threads_.check(context));
   blockers.set_kind(MemoryMap::section);
+  std::vector<std::uint64_t> instruction_pointers;
+  for (std::size_t i = 0; i < threads_.size(); ++i) instruction_pointers.push_back(threads_.registers(i).rip);
+  CRS_CHECK(memory_.fit_vdso(instruction_pointers, blockers));
   CRS_CHECK(memory_.check(context));
   blockers.set_kind(DeletedFiles::section);
   CRS_CHECK(deleted_files_.check(context));
