@@ -133,9 +133,10 @@ Result<CheckpointReport> Engine::checkpoint(Pid pid, store::SnapshotWriter& writ
 Result<ExamineReport> Engine::examine(Pid pid, Deadline deadline) const {
   ExamineReport report;
   Collection collection(kinds_);
-  const auto start = Clock::now();
+  Clock::time_point start;
   {
     CRS_TRY(FrozenProcess target, FrozenProcess::freeze(pid, deadline));
+    start = Clock::time_point(target.stopped_at());
     report.command = target.stat().comm;
     CRS_CHECK(collection.collect(target, report.blockers, nullptr, deadline));
     report.threads = target.threads().size();

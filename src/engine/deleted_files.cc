@@ -220,7 +220,9 @@ Status DeletedFiles::complete(CollectContext& context) const {
   CRS_CHECK(see_other_descriptors(context.target, [&](const OtherDescriptor& other) {
     if (!other.link.ends_with(deleted_mark)) return;
     struct stat status {};
-    if (fstatat(other.proc.fd(), ("fd/" + std::to_string(other.fd.v)).c_str(), &status, 0) != 0) return;
+    const auto process = ProcDir::open(other.pid);
+    if (!process || fstatat(process->fd(), ("fd/" + std::to_string(other.fd.v)).c_str(), &status, 0) != 0)
+      return;
     const auto found = std::ranges::find(seen_, std::pair(status.st_dev, status.st_ino));
     if (found != seen_.end()) refuse(static_cast<std::size_t>(found - seen_.begin()), other.process());
   }));

@@ -279,6 +279,13 @@ Result<const std::string*> FrozenProcess::file_locks() const {
   return &state.locks;
 }
 
+Result<const std::vector<OtherDescriptor>*> FrozenProcess::others() const {
+  if (!state_->others) {
+    CRS_TRY(state_->others, look_at_other_descriptors(state_->pid));
+  }
+  return &*state_->others;
+}
+
 Result<FrozenProcess> FrozenProcess::freeze(Pid pid, Deadline deadline) {
   if (pid.v == getpid()) {
     return Error(Errc::refused, "crs cannot stop itself to look at itself")
@@ -303,6 +310,7 @@ Result<FrozenProcess> FrozenProcess::freeze(Pid pid, Deadline deadline) {
   FrozenProcess process(std::move(state));
   State& frozen = *process.state_;
   if (auto locks = read_file("/proc/locks")) frozen.locks = std::move(*locks);
+  if (may_share_descriptors(frozen.proc)) CRS_CHECK(process.others());
   const Deadline limit = deadline.left() ? deadline : Deadline::after(patience);
   CRS_CHECK(await_stoppable(pid, frozen.proc, limit));
   CRS_CHECK(process.look_at_sleeps());

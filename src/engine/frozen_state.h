@@ -24,8 +24,9 @@ struct FrozenProcess::State {
   std::map<Tid, Sleep> sleeps;  // threads that were asleep, with a limit, before anything was stopped
   std::chrono::nanoseconds stopped_at{};  // CLOCK_MONOTONIC, just before
   OwnedFd memory;                         // /proc/PID/mem, opened for reading and writing
-  std::string locks;  // /proc/locks
+  std::string locks;                      // /proc/locks
   bool locks_are_old = true;
+  std::optional<std::vector<OtherDescriptor>> others;
   bool group_stopped = false;
   bool released = false;
   bool locks_future_mappings = false;  // mlockall(MCL_FUTURE), found out by make_remote_calls()

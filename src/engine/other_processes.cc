@@ -3,6 +3,8 @@
 
 #include <unistd.h>
 
+#include "engine/frozen_state.h"
+
 namespace crs {
 
 namespace {
@@ -24,33 +26,52 @@ Status see_processes_but(Pid target, const std::function<void(Pid, const ProcDir
   return ok();
 }
 
-Status see_descriptors_but(Pid target, const std::function<void(const OtherDescriptor&)>& see) {
-  return see_processes_but(target, [&](Pid pid, const ProcDir& proc) {
-    const auto fds = proc.fds();
-    if (!fds) return;
-    for (const RemoteFd fd : *fds) {
-      const auto link = proc.read_link("fd/" + std::to_string(fd.v));
-      if (link) see(OtherDescriptor{pid, fd, *link, proc});
-    }
-  });
-}
-
 }  // namespace
 
 std::string OtherDescriptor::process() const {
-  return name_of(pid, proc);
+  const auto proc = ProcDir::open(pid);
+  return proc ? name_of(pid, *proc) : "process " + std::to_string(pid.v);
 }
 std::string OtherMapping::process() const {
   return name_of(pid, proc);
 }
 
+Result<std::vector<OtherDescriptor>> look_at_other_descriptors(Pid target) {
+  std::vector<OtherDescriptor> all;
+  CRS_CHECK(see_processes_but(target, [&](Pid pid, const ProcDir& proc) {
+    const auto fds = proc.fds();
+    if (!fds) return;
+    for (const RemoteFd fd : *fds) {
+      auto link = proc.read_link("fd/" + std::to_string(fd.v));
+      if (link) all.push_back({pid, fd, std::move(*link)});
+    }
+  }));
+  return all;
+}
+
+bool may_share_descriptors(const ProcDir& target) {
+  const auto fds = target.fds();
+  if (!fds) return false;
+  for (const RemoteFd fd : *fds) {
+    const auto link = target.read_link("fd/" + std::to_string(fd.v));
+    if (!link) continue;
+    if (link->starts_with("pipe:") || link->starts_with("anon_inode:") || link->ends_with(" (deleted)"))
+      return true;
+  }
+  return false;
+}
+
 Status see_other_descriptors(const FrozenProcess& target,
                              const std::function<void(const OtherDescriptor&)>& see) {
-  return see_descriptors_but(target.pid(), see);
+  CRS_TRY(const auto* const others, target.others());
+  for (const OtherDescriptor& other : *others) see(other);
+  return ok();
 }
 
 Status see_all_descriptors(const std::function<void(const OtherDescriptor&)>& see) {
-  return see_descriptors_but(Pid(0), see);
+  CRS_TRY(const auto all, look_at_other_descriptors(Pid(0)));
+  for (const OtherDescriptor& each : all) see(each);
+  return ok();
 }
 
 Status see_other_mappings(const FrozenProcess& target, const std::function<void(const OtherMapping&)>& see) {

@@ -5,30 +5,39 @@
 //   /proc/*/fd can be read of our own processes, by root of all. A process that may not be looked into is
 //   passed over: a caller that must be sure has to ask the object itself. Links are read and not followed,
 //   because a stat(2) through them may wait for a network file system.
+//   The look takes milliseconds and is done once, before the target is stopped: somebody new could only come
+//   by its help (a child, a descriptor sent in a message) in that moment.
 //
 // Kernel interfaces: proc(5) fd and maps.
 #pragma once
 
 #include <functional>
 #include <string>
+#include <vector>
 
-#include "engine/frozen_process.h"
 #include "os/ids.h"
 #include "os/proc.h"
 #include "os/result.h"
 
 namespace crs {
 
+class FrozenProcess;
+
 struct OtherDescriptor {
   Pid pid;
   RemoteFd fd;
-  const std::string& link;  // readlink of /proc/PID/fd/N, as we see it
-  const ProcDir& proc;
+  std::string link;  // readlink of /proc/PID/fd/N, as we see it
 
   std::string process() const;  // "process 4711 (bash)"
 };
 
-// Calls `see` for each descriptor of each process but the target and ourselves.
+// Of each process but the target and ourselves.
+Result<std::vector<OtherDescriptor>> look_at_other_descriptors(Pid target);
+
+// Whether the target has anything open that another process might hold as well: else the look can be saved.
+bool may_share_descriptors(const ProcDir& target);
+
+// Calls `see` for each of them.
 Status see_other_descriptors(const FrozenProcess& target,
                              const std::function<void(const OtherDescriptor&)>& see);
 // Without a target.
@@ -41,7 +50,7 @@ struct OtherMapping {
 
   std::string process() const;
 };
-// The same for each mapping.
+// The same for each mapping, looked at when it is called.
 Status see_other_mappings(const FrozenProcess& target, const std::function<void(const OtherMapping&)>& see);
 
 }  // namespace crs

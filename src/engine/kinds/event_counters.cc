@@ -67,7 +67,9 @@ class EventCountersKind : public ResourceKind {
     std::set<std::uint64_t> told;
     CRS_CHECK(see_other_descriptors(context.target, [&](const OtherDescriptor& other) {
       if (other.link != link_text) return;
-      const auto fdinfo = other.proc.read("fdinfo/" + std::to_string(other.fd.v));
+      const auto process = ProcDir::open(other.pid);
+      if (!process) return;
+      const auto fdinfo = process->read("fdinfo/" + std::to_string(other.fd.v));
       const auto number = fdinfo ? ProcFields::parse(*fdinfo).number("eventfd-id") : std::nullopt;
       const auto found = number ? objects_.find(*number) : objects_.end();
       if (found == objects_.end() || !told.insert(*number).second) return;
