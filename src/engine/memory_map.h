@@ -56,8 +56,9 @@ class MemoryMap {
   // flags.
   Status load(std::string_view bytes);
   Status check(CheckContext& context) const;
-  // Before the address space is planned: where the running kernel's vdso is another one than the saved, the saved
-  // code becomes ordinary memory that leads to the kernel's own (vdso.h). `instruction_pointers` are the threads'.
+  // Before the address space is planned: where the running kernel's vdso is another one than the saved, the
+  // saved code becomes ordinary memory that leads to the kernel's own (vdso.h). `instruction_pointers` are
+  // the threads'.
   Status fit_vdso(std::span<const std::uint64_t> instruction_pointers, Blockers& blockers);
   // The start of the mapping that holds map().vdso() as ordinary memory; 0: there is none.
   std::uint64_t redirected_vdso() const { return redirected_vdso_; }

@@ -28,7 +28,7 @@ TARGET() {
       &worker, nullptr,
       [](void*) -> void* {
         AWAIT(leader_is_zombie());
-        OK(write(fd, "abc", 3));
+        EXPECT_EQ(write(fd, "abc", 3), 3);
         checkpoint_here();
         EXPECT_EQ(syscall(SYS_getpid), static_cast<long>(pid));
         EXPECT(leader_is_zombie());
@@ -38,7 +38,7 @@ TARGET() {
         EXPECT_STR(read_text(path), "the leader\n");
         EXPECT_EQ(lseek(fd, 0, SEEK_CUR), 3);
         EXPECT_EQ(kill(pid, 0), 0);
-        OK(write(ends[1], "x", 1));
+        EXPECT_EQ(write(ends[1], "x", 1), 1);
         EXPECT_EQ(other.join(), 1);
         TargetThread another([] { return 7; });
         EXPECT_EQ(another.join(), 7);
