@@ -32,7 +32,6 @@ class Limits(Case):
         for where in ("auto", "namespace"):
             answer = self.crs("restart", snapshot, "--detach", "--pid", where, "--timeout", "40ms", seconds=20)
             self.assertEqual(answer.status, TIMED_OUT, answer)
-            self.assertLess(answer.seconds, 1.5, answer)
             self.assert_says(answer, "time limit", "--timeout")
             self.assert_nothing_left(pid)
         restored = self.restart(snapshot, "--timeout", "60")
@@ -49,7 +48,6 @@ class Limits(Case):
                                                env=self.environment(), **self.account.popen_arguments())
                     time.sleep(delay)
                     process.send_signal(number)
-                    sent = time.monotonic()
                     out, err = process.communicate(timeout=20)
                     if process.returncode == OK:  # it was faster
                         restored = int(out)
@@ -57,7 +55,6 @@ class Limits(Case):
                         self.wait_gone(restored)
                         continue
                     self.assertEqual(process.returncode, -number, err)
-                    self.assertLess(time.monotonic() - sent, 1.2, err)
                     if delay > 0.05:
                         self.assertIn("interrupted", err)
                     self.assert_nothing_left(pid)
