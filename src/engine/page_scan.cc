@@ -52,8 +52,12 @@ Result<std::vector<PageRange>> scan(int pagemap, std::uint64_t start, std::uint6
     if (found < 0) return Error::from_errno(errno, "PAGEMAP_SCAN");
     for (int i = 0; i < found; ++i)
       append(ranges, regions[static_cast<std::size_t>(i)].start, regions[static_cast<std::size_t>(i)].end);
-    if (arguments.walk_end <= start) return Error(Errc::kernel, "PAGEMAP_SCAN does not get on");
-    start = arguments.walk_end;
+    // The kernel walks in steps, and where the vector is full just at the end of one, walk_end still is that
+    // step's beginning although its regions are told (do_pagemap_scan, fs/proc/task_mmu.c; Linux 6.18).
+    std::uint64_t next = arguments.walk_end;
+    if (found > 0) next = std::max(next, regions[static_cast<std::size_t>(found) - 1].end);
+    if (next <= start) return Error(Errc::kernel, "PAGEMAP_SCAN does not get on");
+    start = next;
   }
   return ranges;
 }
