@@ -569,9 +569,9 @@ Status MemoryMap::fit_vdso(std::span<const std::uint64_t> instruction_pointers, 
   redirected_vdso_ = code->start();
   code->set_type(Mapping::ANONYMOUS);
   code->clear_name();
-  const auto parts = std::ranges::remove_if(
-      *map_.mutable_mappings(), [](const Mapping& mapping) { return mapping.type() == Mapping::VDSO; });
-  map_.mutable_mappings()->erase(parts.begin(), parts.end());
+  auto& mappings = *map_.mutable_mappings();
+  const auto is_old = [](const Mapping& mapping) { return mapping.type() == Mapping::VDSO; };
+  mappings.erase(std::remove_if(mappings.begin(), mappings.end(), is_old), mappings.end());
   for (const Vma& vma : block) {
     auto& mapping = *map_.add_mappings();
     mapping.set_start(place + (vma.start - block.front().start));
