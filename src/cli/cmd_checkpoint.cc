@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // crs checkpoint: saves a process.
 #include <fmt/format.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -61,6 +62,7 @@ class Checkpoint : public Command {
   int run(const Invocation& invocation) override {
     Report report("checkpoint " + pid_, json_);
     report.set_quiet(quiet_);
+    signal(SIGXFSZ, SIG_IGN);  // a file that may not grow (ulimit -f) is an error with a name, not our end
     InterruptGuard interrupt;
     auto saved = work(invocation, report, interrupt);
     if (!saved && used_store_) used_store_->forget_if_empty(used_job_);

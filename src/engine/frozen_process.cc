@@ -279,9 +279,11 @@ Result<const std::string*> FrozenProcess::file_locks() const {
   return &state.locks;
 }
 
-Result<const std::vector<OtherDescriptor>*> FrozenProcess::others() const {
+Result<const OtherDescriptors*> FrozenProcess::others() const {
   if (!state_->others) {
-    CRS_TRY(state_->others, look_at_other_descriptors(state_->pid));
+    OtherDescriptors seen;
+    CRS_CHECK(look_at_other_descriptors(state_->pid, seen));
+    state_->others = std::move(seen);
   }
   return &*state_->others;
 }
@@ -342,6 +344,8 @@ Result<FrozenProcess> FrozenProcess::freeze(Pid pid, Deadline deadline) {
     }
   }
   if (frozen.threads.empty()) return Error(Errc::target_gone, to_string(pid) + " ended");
+  // Now nobody new can come by the target's help: those that came since the first look.
+  if (frozen.others) CRS_CHECK(look_at_other_descriptors(pid, *frozen.others));
   CRS_CHECK(process.look());
   return process;
 }

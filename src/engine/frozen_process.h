@@ -75,8 +75,8 @@ class FrozenProcess {
   // stop, and again only if it may tell of this process: a lock that lies in no descriptor (those are in
   // fdinfo) and is younger would have been taken, mapped and closed in between.
   Result<const std::string*> file_locks() const;
-  // What other processes have open (other_processes.h); looked at once.
-  Result<const std::vector<OtherDescriptor>*> others() const;
+  // What other processes have open (other_processes.h).
+  Result<const OtherDescriptors*> others() const;
 
   // Exactly out.size() bytes; reads what the target itself may not (PROT_NONE) as well. Any thread may call
   // it.

@@ -26,7 +26,7 @@ struct FrozenProcess::State {
   OwnedFd memory;                         // /proc/PID/mem, opened for reading and writing
   std::string locks;                      // /proc/locks
   bool locks_are_old = true;
-  std::optional<std::vector<OtherDescriptor>> others;
+  std::optional<OtherDescriptors> others;
   bool group_stopped = false;
   bool released = false;
   bool locks_future_mappings = false;  // mlockall(MCL_FUTURE), found out by make_remote_calls()

@@ -40,10 +40,22 @@ std::optional<T> peek(const MemoryReader& read, std::uint64_t address) {
   return value;
 }
 
-// A thread that was stopped before sits in restart_syscall(2): its number is in the instruction in front of
-// `syscall` (mov $imm32,%eax, or mov $imm32,%rax); without one, the arguments tell. Only nanosleep,
-// clock_nanosleep, poll and futex get there.
-std::uint64_t number_behind_restart(const user_regs_struct& registers, const MemoryReader& read) {
+// A futex wait with a limit, by what holds while it waits: the word is still what the caller expected.
+bool is_futex_wait(const user_regs_struct& registers, const MemoryReader& read) {
+  const std::uint64_t operation = registers.rsi & ~std::uint64_t{FUTEX_PRIVATE_FLAG | FUTEX_CLOCK_REALTIME};
+  if (operation != FUTEX_WAIT && operation != FUTEX_WAIT_BITSET) return false;
+  const auto word = peek<std::uint32_t>(read, registers.rdi);
+  const auto limit = peek<std::array<std::int64_t, 2>>(read, registers.r10);
+  return word && *word == static_cast<std::uint32_t>(registers.rdx) && limit && (*limit)[0] >= 0 &&
+         (*limit)[1] >= 0 && (*limit)[1] < 1'000'000'000;
+}
+
+// A thread that was stopped before sits in restart_syscall(2), and the kernel does not tell which call that
+// goes on with. Only nanosleep, clock_nanosleep, poll and futex get there. The number is in the instruction
+// in front of `syscall` (mov $imm32,%eax, or mov $imm32,%rax), unless a general function made the call
+// (syscall(3), and all waits of musl): then only a futex is certain, and nullopt the answer for the others.
+std::optional<std::uint64_t> number_behind_restart(const user_regs_struct& registers,
+                                                   const MemoryReader& read) {
   const auto known = [](std::uint32_t number) {
     return std::ranges::find(calls_with_restart_block, static_cast<long>(number)) !=
            calls_with_restart_block.end();
@@ -56,14 +68,8 @@ std::uint64_t number_behind_restart(const user_regs_struct& registers, const Mem
       return number;
     }
   }
-  if (registers.rdi < 64) return SYS_clock_nanosleep;  // a clock id, where the others have a pointer
-  const std::uint64_t operation = registers.rsi & 0x7f;
-  if (registers.rsi < 0x200 && (registers.rsi & FUTEX_PRIVATE_FLAG) != 0 &&
-      (operation == FUTEX_WAIT || operation == FUTEX_WAIT_BITSET)) {
-    return SYS_futex;
-  }
-  if (registers.rsi < 0x100000) return SYS_poll;
-  return SYS_nanosleep;
+  if (is_futex_wait(registers, read)) return SYS_futex;
+  return std::nullopt;
 }
 
 }  // namespace
@@ -101,6 +107,11 @@ bool is_interrupted(const user_regs_struct& registers) {
          interruption == restart_block;
 }
 
+bool is_call_known(const user_regs_struct& registers, const MemoryReader& read) {
+  return !is_interrupted(registers) || registers.orig_rax != SYS_restart_syscall ||
+         number_behind_restart(registers, read).has_value();
+}
+
 bool needs_restart_block(const user_regs_struct& registers) {
   return is_interrupted(registers) && interruption_of(registers) == restart_block;
 }
@@ -112,7 +123,9 @@ user_regs_struct carry_over_call(const user_regs_struct& registers, const Memory
   if (peek<std::array<std::uint8_t, 2>>(read, registers.rip - 2) != system_call)
     return remake_call(registers, read);
   user_regs_struct carried = registers;
-  if (carried.orig_rax == SYS_restart_syscall) carried.orig_rax = number_behind_restart(registers, read);
+  if (carried.orig_rax == SYS_restart_syscall) {
+    carried.orig_rax = number_behind_restart(registers, read).value_or(SYS_restart_syscall);
+  }
   const auto number = static_cast<long>(carried.orig_rax);
   if (needs_restart_block(carried) &&
       std::ranges::find(calls_with_restart_block, number) == calls_with_restart_block.end()) {
@@ -127,7 +140,10 @@ user_regs_struct remake_call(const user_regs_struct& registers, const MemoryRead
   if (!is_interrupted(registers)) return remade;
   remade.rax = registers.orig_rax;
   remade.rip -= 2;  // the length of `syscall`
-  if (remade.rax == SYS_restart_syscall) remade.rax = number_behind_restart(registers, read);
+  // Where it is not known the kernel answers with EINTR: no other call than that which was made.
+  if (remade.rax == SYS_restart_syscall) {
+    remade.rax = number_behind_restart(registers, read).value_or(SYS_restart_syscall);
+  }
   if (needs_restart_block(registers)) {
     if (remade.rax == SYS_nanosleep && remade.rsi != 0) remade.rdi = remade.rsi;
     if (remade.rax == SYS_clock_nanosleep && remade.r10 != 0) remade.rdx = remade.r10;

@@ -46,6 +46,9 @@ void take_back_eintr(user_regs_struct& registers);
 bool is_interrupted(const user_regs_struct& registers);
 // Whether it does so from a restart block that must be there.
 bool needs_restart_block(const user_regs_struct& registers);
+// False for a wait that was interrupted before and of which it cannot be told which call it is: a restored
+// thread could not go on with it.
+bool is_call_known(const user_regs_struct& registers, const MemoryReader& read);
 
 // The same registers, for a thread of another process at a signal stop: with the number of the call itself,
 // where the kernel was in restart_syscall(2). As remake_call() where the kernel could not restart the call

@@ -12,6 +12,7 @@
 #include <cstring>
 #include <map>
 #include <optional>
+#include <set>
 #include <tuple>
 
 #include "engine/deleted_files.h"
@@ -219,6 +220,12 @@ class Collector {
 
   void add_shared_file(const Vma& vma, Mapping& mapping) {
     mapping.set_type(Mapping::SHARED_FILE);
+    if ((vma.protection() & PROT_WRITE) != 0 && told_.insert(vma.name).second) {
+      context_.blockers.note(
+          vma.name +
+          " is written through shared memory: what is written there after the checkpoint is "
+          "not undone by a restart (crs checkpoint --term lets nothing be written)");
+    }
     const auto lock = locks_.find(lock_place(vma));
     if (lock == locks_.end()) return;
     map_.mutable_files(static_cast<int>(mapping.index()))
@@ -413,6 +420,7 @@ class Collector {
   std::map<std::string, std::uint32_t> files_;
   std::map<std::tuple<std::uint32_t, std::uint32_t, std::uint64_t>, std::uint32_t> objects_;
   std::map<std::string, bool> locks_;  // find_mapped_locks()
+  std::set<std::string> told_;         // files of which a note was given
   std::map<std::string, bool> lost_;
   std::vector<View> views_;
 };

@@ -36,17 +36,16 @@ std::string OtherMapping::process() const {
   return name_of(pid, proc);
 }
 
-Result<std::vector<OtherDescriptor>> look_at_other_descriptors(Pid target) {
-  std::vector<OtherDescriptor> all;
-  CRS_CHECK(see_processes_but(target, [&](Pid pid, const ProcDir& proc) {
+Status look_at_other_descriptors(Pid target, OtherDescriptors& seen) {
+  return see_processes_but(target, [&](Pid pid, const ProcDir& proc) {
+    if (!seen.processes.insert(pid).second) return;
     const auto fds = proc.fds();
     if (!fds) return;
     for (const RemoteFd fd : *fds) {
       auto link = proc.read_link("fd/" + std::to_string(fd.v));
-      if (link) all.push_back({pid, fd, std::move(*link)});
+      if (link) seen.all.push_back({pid, fd, std::move(*link)});
     }
-  }));
-  return all;
+  });
 }
 
 bool may_share_descriptors(const ProcDir& target) {
@@ -64,13 +63,14 @@ bool may_share_descriptors(const ProcDir& target) {
 Status see_other_descriptors(const FrozenProcess& target,
                              const std::function<void(const OtherDescriptor&)>& see) {
   CRS_TRY(const auto* const others, target.others());
-  for (const OtherDescriptor& other : *others) see(other);
+  for (const OtherDescriptor& other : others->all) see(other);
   return ok();
 }
 
 Status see_all_descriptors(const std::function<void(const OtherDescriptor&)>& see) {
-  CRS_TRY(const auto all, look_at_other_descriptors(Pid(0)));
-  for (const OtherDescriptor& each : all) see(each);
+  OtherDescriptors seen;
+  CRS_CHECK(look_at_other_descriptors(Pid(0), seen));
+  for (const OtherDescriptor& each : seen.all) see(each);
   return ok();
 }
 

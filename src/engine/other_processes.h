@@ -5,13 +5,15 @@
 //   /proc/*/fd can be read of our own processes, by root of all. A process that may not be looked into is
 //   passed over: a caller that must be sure has to ask the object itself. Links are read and not followed,
 //   because a stat(2) through them may wait for a network file system.
-//   The look takes milliseconds and is done once, before the target is stopped: somebody new could only come
-//   by its help (a child, a descriptor sent in a message) in that moment.
+//   The look takes milliseconds and is done before the target is stopped; after that only at processes that
+//   are new, such as a grandchild that was made in between. What is not seen is a descriptor that an older
+//   process was sent in a message just then.
 //
 // Kernel interfaces: proc(5) fd and maps.
 #pragma once
 
 #include <functional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -31,8 +33,13 @@ struct OtherDescriptor {
   std::string process() const;  // "process 4711 (bash)"
 };
 
-// Of each process but the target and ourselves.
-Result<std::vector<OtherDescriptor>> look_at_other_descriptors(Pid target);
+struct OtherDescriptors {
+  std::set<Pid> processes;  // those looked at
+  std::vector<OtherDescriptor> all;
+};
+
+// Of each process but the target and ourselves; those already in `seen` are left as they are.
+Status look_at_other_descriptors(Pid target, OtherDescriptors& seen);
 
 // Whether the target has anything open that another process might hold as well: else the look can be saved.
 bool may_share_descriptors(const ProcDir& target);

@@ -24,6 +24,7 @@
 
 #include "engine/engine.h"
 #include "engine/error_message.h"
+#include "engine/page_saver.h"
 #include "engine/restoration.h"
 
 namespace crs {
@@ -276,6 +277,14 @@ Result<RestartedProcess> restart_as(PidMode mode, Restoration& restoration) {
   return process;
 }
 
+void tell_of_another_boot(const store::Manifest& manifest, Blockers& blockers) {
+  const auto text = read_file("/proc/sys/kernel/random/boot_id");
+  if (!text || manifest.boot_id.empty() || text->substr(0, text->find('\n')) == manifest.boot_id) return;
+  blockers.note(
+      "the system was started since the checkpoint, or is another one, so clocks that count from its start "
+      "(CLOCK_MONOTONIC) show other times: what waits until a point of such a clock may end early or late");
+}
+
 }  // namespace
 
 Result<RestartedProcess> Engine::restart(const store::SnapshotReader& snapshot, const RestartOptions& options,
@@ -288,6 +297,11 @@ Result<RestartedProcess> Engine::restart(const store::SnapshotReader& snapshot, 
   Blockers blockers;
   CRS_CHECK(restoration.check(blockers));
   CRS_CHECK(blockers.to_status("this snapshot cannot be restarted here"));
+  // Damage is found before there is a process. (What is decompressed is checked again as it is put in place.)
+  events.phase("verify");
+  CRS_CHECK(
+      snapshot.verify(worker_count(options.workers), options.deadline, store::PageFileReader::Depth::stored));
+  tell_of_another_boot(snapshot.manifest(), blockers);
   events.phase("restore");
   CRS_TRY(RestartedProcess process, restart_as(options.pid, restoration));
   process.leads_group = restoration.threads().leads_group() || restoration.threads().leads_session();

@@ -103,6 +103,13 @@ Status ThreadTable::collect(CollectContext& context) {
     saved.set_robust_list(robust_list);
     saved.set_robust_list_size(robust_list_size);
 
+    if (!is_call_known(thread.registers, read)) {
+      context.blockers.add(
+          "thread " + to_string(thread.ns_tid),
+          "it waits in a call that an earlier checkpoint or a signal interrupted, and of which the "
+          "kernel does not tell any more which one it is",
+          "take the checkpoint when the wait is over, or stop the program earlier");
+    }
     const user_regs_struct registers = carry_over_call(thread.registers, read);
     if (thread.limit_left) saved.set_limit_left_ns(thread.limit_left->count());
     CRS_TRY(const auto rseq, read_rseq_registration(thread.tid));

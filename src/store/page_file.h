@@ -103,8 +103,12 @@ class PageFileReader {
   // child. errors: bad_snapshot.
   Status read_chunk(std::size_t index, std::span<const std::span<std::byte>> into) const;
 
+  enum class Depth : std::uint8_t {
+    stored,  // the bytes as they are in the file
+    all,     // and what they decompress to
+  };
   // Reads every chunk and throws the data away, with `threads` threads. errors: bad_snapshot.
-  Status verify(unsigned threads, const Deadline& deadline = {}) const;
+  Status verify(unsigned threads, const Deadline& deadline = {}, Depth depth = Depth::all) const;
 
  private:
   struct State;

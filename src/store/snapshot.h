@@ -68,7 +68,8 @@ class SnapshotReader {
   const PageFileReader& pages() const;  // only if has_pages()
   int directory() const;                // borrowed
   // Everything, page data included. errors: bad_snapshot, timeout.
-  Status verify(unsigned threads, const Deadline& deadline = {}) const;
+  Status verify(unsigned threads, const Deadline& deadline = {},
+                PageFileReader::Depth depth = PageFileReader::Depth::all) const;
 
  private:
   struct State;

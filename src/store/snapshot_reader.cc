@@ -169,8 +169,8 @@ std::vector<std::string> SnapshotReader::section_names() const {
   return names;
 }
 
-Status SnapshotReader::verify(unsigned threads, const Deadline& deadline) const {
-  return has_pages() ? pages().verify(threads, deadline) : ok();
+Status SnapshotReader::verify(unsigned threads, const Deadline& deadline, PageFileReader::Depth depth) const {
+  return has_pages() ? pages().verify(threads, deadline, depth) : ok();
 }
 
 }  // namespace crs::store

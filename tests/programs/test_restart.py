@@ -31,6 +31,41 @@ class Restart(Case):
         self.wait_for_lines(name, 1)
         return popen
 
+    def test_output_that_the_program_still_writes_is_not_cut(self):
+        popen = self.start("rows", "out", "100000", "10")
+        self.wait_for_lines("out", 3)
+        snapshot = self.checkpoint(popen.pid)
+        lines = self.bytes("out").count(b"\n")
+        self.wait_for_lines("out", lines + 3)
+        answer = self.crs("restart", snapshot, "--detach")
+        self.assertEqual(answer.status, REFUSED, answer)
+        self.assert_says(answer, "out", "would be cut", f"process {popen.pid}")
+        self.kill(popen)
+        text = self.text("out").split("\n")[:-1]
+        self.assertEqual(text, [f"row {n}" for n in range(1, len(text) + 1)])
+
+    def test_another_file_under_the_name_is_not_cut(self):
+        popen = self.start("rows", "out", "100000", "10")
+        self.wait_for_lines("out", 3)
+        snapshot = self.checkpoint(popen.pid)
+        self.kill(popen)
+        self.write("other", "a stranger's\n" * 1000)
+        os.rename(self.path("other"), self.path("out"))
+        answer = self.crs("restart", snapshot, "--detach")
+        self.assertEqual(answer.status, REFUSED, answer)
+        self.assert_says(answer, "out", "another file")
+        self.assertEqual(self.text("out"), "a stranger's\n" * 1000)
+
+    def test_what_is_left_in_the_pipe_of_the_input_is_told(self):
+        ends = os.pipe()
+        os.write(ends[1], b"0123456789")
+        popen = self.start("/bin/sleep", "30", stdin=ends[0])
+        os.close(ends[0])
+        answer = self.crs("checkpoint", popen.pid, "-o", self.path("snapshot"))
+        os.close(ends[1])
+        self.assertEqual(answer.status, OK, answer)
+        self.assert_says(answer, "10 bytes", "not read yet")
+
     def test_exit_status_is_passed_on(self):
         popen = self.sleeper("raise SystemExit(7)")
         snapshot = self.checkpoint(popen.pid)

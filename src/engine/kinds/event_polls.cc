@@ -118,6 +118,16 @@ class EventPollsKind : public ResourceKind {
         }
         watch.set_source(source->v);
         if (!has_fired(watch.events())) continue;
+        // What is another file after a restart, or is not ready before its own watches are made, will not
+        // fire.
+        const auto link = context.target.proc().read_link("fd/" + std::to_string(source->v));
+        if (source->v < 3 || !link || *link == link_text) {
+          context.blockers.add(object,
+                               "its one-shot watch of fd " + std::to_string(watch.fd()) +
+                                   " has fired, and that descriptor may not be ready again after a restart",
+                               "let the program arm it again (EPOLL_CTL_MOD)");
+          continue;
+        }
         const std::uint32_t ready = what_is_ready(context.target, *source);
         watch.set_fires_with(ready);
         if (ready == 0) {

@@ -114,6 +114,7 @@ class PipesKind : public ResourceKind {
         continue;
       }
       pipe.set_leads_outside(true);
+      tell_unread(context, pipe);
       pipe.clear_pieces();  // what is in it belongs to both sides; it stays with the other one
       pipe.set_other_side(other != outsiders.end() ? other->second
                                                    : std::string("a process that cannot be looked into"));
@@ -273,6 +274,19 @@ class PipesKind : public ResourceKind {
     context.blockers.add(name_of(pipe),
                          "it holds packets (O_DIRECT) and other bytes, whose borders cannot be told",
                          "save the program when it has read them");
+  }
+
+  // What the program has not read of its standard input. (Of other numbers tell_outside() tells more.)
+  void tell_unread(CollectContext& context, const state::Pipe& pipe) const {
+    std::size_t bytes = 0;
+    for (const auto& piece : pipe.pieces()) bytes += piece.size();
+    const bool is_stream = std::ranges::any_of(
+        state_.ends(), [&](const auto& end) { return key_of(end) == key_of(pipe) && end.number() < 3; });
+    if (bytes == 0 || !is_stream) return;
+    context.blockers.note(
+        name_of(pipe) + ": " + std::to_string(bytes) +
+        " bytes in it that the program has not read yet are not saved; a restart reads on from its "
+        "own standard input");
   }
 
   void tell_outside(CollectContext& context, const state::Pipe& pipe, bool whole) const {

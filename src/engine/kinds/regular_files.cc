@@ -23,6 +23,7 @@
 
 #include "engine/deleted_files.h"
 #include "engine/kinds/regular_files.pb.h"
+#include "engine/other_processes.h"
 #include "engine/resource_kind.h"
 
 namespace crs {
@@ -213,11 +214,39 @@ class RegularFilesKind : public ResourceKind {
       }
       return;
     }
+    if (size > file.size() && context.options.files == FilesPolicy::rollback) check_cut(context, file, now);
     if (size > file.size() && context.options.files == FilesPolicy::refuse) {
       block("it has grown by " + std::to_string(size - file.size()) + " bytes since the checkpoint",
             "--files rollback cuts it back to its old length and keeps what is cut; --files keep leaves it "
             "as it is");
     }
+  }
+
+  // A file that is longer now will be cut. It must be the saved one, and not be written by a copy of the
+  // program.
+  static void check_cut(CheckContext& context, const state::RegularFile& file, const struct stat& now) {
+    if (now.st_ino != file.inode() && !context.options.allow_changed_files) {
+      context.blockers.add(
+          "file " + file.path(), "it is another file than at the checkpoint, and longer: it would be cut",
+          "put the old one back, or restart with --files keep, or with --allow-changed-files if this "
+          "is a copy of it");
+    }
+    const std::string& command = context.snapshot.manifest().command;
+    std::optional<std::string> writer;
+    const auto status = see_all_descriptors([&](const OtherDescriptor& other) {
+      if (writer || other.link != file.path()) return;
+      const auto proc = ProcDir::open(other.pid);
+      const auto stat = proc ? proc->stat() : Result<ProcStat>(Error(proc.error()));
+      if (!stat || stat->comm != command) return;
+      const auto fdinfo = proc->read("fdinfo/" + std::to_string(other.fd.v));
+      const auto flags = fdinfo ? ProcFields::parse(*fdinfo).number("flags", 8).value_or(0) : 0;
+      if ((flags & O_ACCMODE) != O_RDONLY) writer = other.process();
+    });
+    if (!status || !writer) return;
+    context.blockers.add("file " + file.path(),
+                         "it has grown since the checkpoint and would be cut back, and " + *writer +
+                             ", which may be the same program, is writing it",
+                         "end that process first, or restart with --files keep");
   }
 
   static Result<OwnedFd> open_again(const state::RegularFile& file) {
