@@ -37,7 +37,7 @@ EXIT_REFUSED = 5
 def directives(source):
     """The comments at the head of a target that are meant for the harness, as {name: value}."""
     found = {}
-    names = "flags|compiler|needs|expect|outside-view|timeout|checkpoint-args|restart-args|settle|dead-time|variants"
+    names = "flags|compiler|needs|lock|expect|outside-view|timeout|checkpoint-args|restart-args|settle|dead-time|variants"
     with open(source, encoding="utf-8") as file:
         for line in file:
             match = re.match(rf"^// ({names}): *(.*\S)", line)

@@ -64,7 +64,7 @@ class DeletedFiles(Case):
             file.write(bytes([byte[0] ^ 4]))
         answer = self.crs("restart", snapshot, "--detach")
         self.assertEqual(answer.status, 8, answer)
-        self.assert_says(answer, "scratch")
+        self.assert_says(answer, "pages-0.bin", "offset", "damaged")
         self.assert_no_processes()
 
     def test_a_deleted_file_that_another_process_has_is_refused(self):

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // needs: root
+// lock: console
 #include <asm/termbits.h>
 #include <sys/ioctl.h>
 #include <sys/sysmacros.h>

@@ -33,6 +33,7 @@ static bool live() {
 }
 
 TARGET() {
+  const int nice_value = getpriority(PRIO_PROCESS, 0);
   TargetThread thread(live);
   AWAIT(__atomic_load_n(&ready, __ATOMIC_SEQ_CST));
 
@@ -40,7 +41,7 @@ TARGET() {
 
   __atomic_store_n(&released, true, __ATOMIC_SEQ_CST);
   thread.join();
-  EXPECT_EQ(getpriority(PRIO_PROCESS, 0), 0);  // the others were not touched
+  EXPECT_EQ(getpriority(PRIO_PROCESS, 0), nice_value);  // the others were not touched
   EXPECT_EQ(sched_getscheduler(0), SCHED_OTHER);
   EXPECT_EQ(prctl(PR_GET_TIMERSLACK), 50000);
 }
