@@ -21,11 +21,6 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-std::string first_line(Result<std::string> text) {
-  if (!text) return {};
-  return text->substr(0, text->find('\n'));
-}
-
 std::vector<std::string> split_at_nul(const std::string& text) {
   std::vector<std::string> words;
   for (std::size_t at = 0; at < text.size();) {
@@ -42,7 +37,7 @@ Status describe(const FrozenProcess& target, store::Manifest& manifest) {
   manifest.host = system.nodename;
   manifest.architecture = system.machine;
   manifest.kernel = system.release;
-  manifest.boot_id = first_line(read_file("/proc/sys/kernel/random/boot_id"));
+  manifest.boot_id = boot_id();
   manifest.pid = target.ns_pid().v;
   manifest.command = target.stat().comm;
   CRS_TRY(manifest.executable, target.proc().read_link("exe"));

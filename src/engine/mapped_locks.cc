@@ -5,9 +5,17 @@
 #include <cstdio>
 #include <sstream>
 
-#include "os/file_io.h"
-
 namespace crs {
+
+std::optional<LockLine> parse_lock(std::string_view text) {
+  std::istringstream words{std::string(text)};
+  std::string number, manner;
+  LockLine line;
+  if (!(words >> number >> line.sort) || line.sort == "->") return std::nullopt;
+  if (!(words >> manner >> line.access >> line.owner >> line.where >> line.first >> line.last))
+    return std::nullopt;
+  return line;
+}
 
 std::string lock_place(const Vma& vma) {
   char place[64];
@@ -22,13 +30,10 @@ Result<std::map<std::string, bool>> find_mapped_locks(const FrozenProcess& targe
   std::map<std::string, int> count;
   std::istringstream lines(*locks);
   for (std::string text; std::getline(lines, text);) {
-    // "1: FLOCK  ADVISORY  WRITE 4711 fe:00:131 0 EOF"; one that waits has "->" for its second word.
-    std::istringstream words(text);
-    std::string number, sort, manner, access, owner, place;
-    if (!(words >> number >> sort >> manner >> access >> owner >> place) || sort != "FLOCK") continue;
-    if (owner != std::to_string(target.pid().v)) continue;
-    found[place] = access == "WRITE";
-    ++count[place];
+    const auto line = parse_lock(text);
+    if (!line || line->sort != "FLOCK" || line->owner != std::to_string(target.pid().v)) continue;
+    found[line->where] = line->access == "WRITE";
+    ++count[line->where];
   }
   std::erase_if(found, [&](const auto& lock) {
     const bool is_mapped = std::ranges::any_of(

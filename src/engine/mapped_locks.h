@@ -13,12 +13,22 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
+#include <string_view>
 
 #include "engine/frozen_process.h"
 #include "os/result.h"
 
 namespace crs {
+
+// A line of /proc/locks, or what stands behind "lock:" in fdinfo:
+// "1: FLOCK  ADVISORY  WRITE 4711 fe:00:131 0 EOF".
+struct LockLine {
+  std::string sort, access, owner, where, first, last;
+};
+// nullopt for one that waits for a lock (its second word is "->").
+std::optional<LockLine> parse_lock(std::string_view text);
 
 // As /proc/locks names a file: "fe:00:131".
 std::string lock_place(const Vma& vma);

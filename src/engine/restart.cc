@@ -278,8 +278,8 @@ Result<RestartedProcess> restart_as(PidMode mode, Restoration& restoration) {
 }
 
 void tell_of_another_boot(const store::Manifest& manifest, Blockers& blockers) {
-  const auto text = read_file("/proc/sys/kernel/random/boot_id");
-  if (!text || manifest.boot_id.empty() || text->substr(0, text->find('\n')) == manifest.boot_id) return;
+  const std::string now = boot_id();
+  if (now.empty() || manifest.boot_id.empty() || now == manifest.boot_id) return;
   blockers.note(
       "the system was started since the checkpoint, or is another one, so clocks that count from its start "
       "(CLOCK_MONOTONIC) show other times: what waits until a point of such a clock may end early or late");

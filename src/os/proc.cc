@@ -291,4 +291,9 @@ Result<ProcFields> ProcDir::status() const {
   return ProcFields::parse(text);
 }
 
+std::string boot_id() {
+  const auto text = read_file("/proc/sys/kernel/random/boot_id");
+  return text ? text->substr(0, text->find('\n')) : std::string();
+}
+
 }  // namespace crs

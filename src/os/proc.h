@@ -91,6 +91,10 @@ Result<std::vector<Vma>> parse_maps(std::string_view text);
 Result<ProcStat> parse_stat(std::string_view text);
 
 // Whole-string numbers; base 10 or 16 (with or without 0x). nullopt for anything else.
+// /proc/sys/kernel/random/boot_id: another text after each start of the system; empty where it is not to be
+// had.
+std::string boot_id();
+
 std::optional<std::uint64_t> parse_number(std::string_view text, int base = 10);
 
 }  // namespace crs

@@ -3,33 +3,10 @@
 
 #include <gtest/gtest.h>
 
+#include "service/testing.h"
+
 namespace crs {
 namespace {
-
-class Fake : public Component {
- public:
-  explicit Fake(std::string why_not) : why_not_(std::move(why_not)) {}
-  CapabilityReport query(const Target& target) const override {
-    CapabilityReport report;
-    report.can_serve = why_not_.empty() || (why_not_ == "by name" && target.by_name);
-    report.reason = why_not_;
-    return report;
-  }
-  Result<SavedProcess> checkpoint(const CheckpointRequest&, store::SnapshotWriter&, store::Manifest,
-                                  Observer&) const override {
-    return Error(Errc::bug, "not called");
-  }
-  Result<Outlook> examine(Pid, Deadline) const override { return Error(Errc::bug, "not called"); }
-  Result<RestartInfo> restart(const store::SnapshotReader&, const RestartRequest&, Observer&) const override {
-    return Error(Errc::bug, "not called");
-  }
-  Result<nlohmann::json> inspect(const store::SnapshotReader&) const override {
-    return Error(Errc::bug, "not called");
-  }
-
- private:
-  std::string why_not_;
-};
 
 constexpr ComponentInfo info_made{
     .name = "made",

@@ -55,6 +55,7 @@ struct PageFileReader::State {
   // `into` holds all pages of the chunk, in as many pieces as the caller likes (at most max_chunk_pages).
   Status read_checked(const ChunkRecord& record, std::span<const std::span<std::byte>> into) const;
   Status check_stored(const ChunkRecord& record, std::span<std::byte> buffer) const;
+  Error damaged(const ChunkRecord& record, const Status& reading) const;
 };
 
 PageFileReader::PageFileReader(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -267,15 +268,19 @@ Status PageFileReader::State::read_compressed(const ChunkRecord& record,
   return ok();
 }
 
+Error PageFileReader::State::damaged(const ChunkRecord& record, const Status& reading) const {
+  return bad("pages at offset " + std::to_string(record.offset) + " are damaged" +
+             (reading ? " (checksum)" : ": " + reading.error().message()))
+      .with_hint("use another snapshot of the job (crs list)");
+}
+
 Status PageFileReader::State::read_checked(const ChunkRecord& record,
                                            std::span<const std::span<std::byte>> into) const {
   const bool plain = record.codec == static_cast<std::uint8_t>(Codec::none);
   auto status = plain ? read_raw(record, into) : read_compressed(record, into);
   if (!status && status.error().error_number() != 0) return status;  // an I/O error, told by the kernel
   if (status && checksum_of(into) == record.checksum) return ok();
-  return bad("pages at offset " + std::to_string(record.offset) + " are damaged" +
-             (status ? " (checksum)" : ": " + status.error().message()))
-      .with_hint("use another snapshot of the job (crs list)");
+  return damaged(record, status);
 }
 
 Status PageFileReader::State::check_stored(const ChunkRecord& record, std::span<std::byte> buffer) const {
@@ -285,9 +290,7 @@ Status PageFileReader::State::check_stored(const ChunkRecord& record, std::span<
   auto status = pread_exact(fd.get(), data, record.offset, name);
   if (!status && status.error().error_number() != 0) return status;  // an I/O error, told by the kernel
   if (status && checksum_of(data) == (plain ? record.checksum : record.stored_checksum)) return ok();
-  return bad("pages at offset " + std::to_string(record.offset) + " are damaged" +
-             (status ? " (checksum)" : ": " + status.error().message()))
-      .with_hint("use another snapshot of the job (crs list)");
+  return damaged(record, status);
 }
 
 Status PageFileReader::read_chunk(std::size_t index, std::span<const std::span<std::byte>> into) const {

@@ -84,11 +84,6 @@ Result<Process> collect(Pid pid) {
   return process;
 }
 
-std::string first_line_of(const std::string& path) {
-  auto text = read_file(path, 4096);
-  return text ? text->substr(0, text->find('\n')) : "";
-}
-
 void describe(const Process& process, Pid pid, store::Manifest& manifest) {
   utsname system{};
   uname(&system);  // cannot fail with a good pointer
@@ -98,7 +93,7 @@ void describe(const Process& process, Pid pid, store::Manifest& manifest) {
   manifest.host = system.nodename;
   manifest.architecture = system.machine;
   manifest.kernel = system.release;
-  manifest.boot_id = first_line_of("/proc/sys/kernel/random/boot_id");
+  manifest.boot_id = boot_id();
   manifest.pid = pid.v;
   manifest.command = process.stat.comm;
   manifest.executable = process.launch.executable();

@@ -47,21 +47,6 @@ constexpr std::int64_t last_offset = std::numeric_limits<std::int64_t>::max();
 constexpr std::uint64_t largest_compared = 16u << 20;  // bytes; the process stands still while they are read
 constexpr int most_descriptors = 1 << 20;
 
-// A line of fdinfo or of /proc/locks.
-struct LockLine {
-  std::string sort, access, owner, where, first, last;
-};
-
-std::optional<LockLine> parse_line(std::string_view text) {
-  std::istringstream words{std::string(text)};
-  std::string number, manner;
-  LockLine line;
-  if (!(words >> number >> line.sort) || line.sort == "->") return std::nullopt;  // somebody waits for one
-  if (!(words >> manner >> line.access >> line.owner >> line.where >> line.first >> line.last))
-    return std::nullopt;
-  return line;
-}
-
 // false: of a sort that is not ours to restore.
 bool to_lock(const LockLine& line, state::FileLock& lock) {
   if (line.sort == "FLOCK") {
@@ -157,7 +142,7 @@ class FileLocksKind : public ResourceKind {
     std::map<std::string, int> listed;  // sort, place and owner -> how many there are
     for (const Locked& each : all) {
       for (const std::string& text : each.lines) {
-        const auto line = parse_line(text);
+        const auto line = parse_lock(text);
         state::FileLock lock;
         if (!line || !to_lock(*line, lock)) {
           const bool lease = line && (line->sort == "LEASE" || line->sort == "DELEG");
@@ -341,7 +326,7 @@ class FileLocksKind : public ResourceKind {
     std::map<std::string, std::vector<const Locked*>> by_link;
     for (const Locked& each : all) {
       const bool own = std::ranges::all_of(each.lines, [](const std::string& text) {
-        const auto line = parse_line(text);
+        const auto line = parse_lock(text);
         return line && line->sort == "POSIX";
       });
       if (!own) by_link[each.path].push_back(&each);
@@ -384,7 +369,7 @@ class FileLocksKind : public ResourceKind {
     std::istringstream lines(*locks);
     const std::string pid = std::to_string(target.pid().v);
     for (std::string each; std::getline(lines, each);) {
-      const auto line = parse_line(each);
+      const auto line = parse_lock(each);
       if (!line) continue;
       const bool ours = line->sort == "FLOCK" && line->owner == pid;
       if (ours && mapped.contains(line->where)) continue;
