@@ -29,7 +29,8 @@ Error explain(Error error);
 // Of the bytes from `offset` up to `size`, in pieces.
 Result<Hash128> checksum_of_file(int fd, std::uint64_t offset, std::uint64_t size, const std::string& what);
 // Removes a hidden directory whose writer is dead, which its lock tells. False when the writer lives, or
-// where the file system has no locks and nobody can tell.
+// where the file system has no locks and nobody can tell. True as well where nothing is at `path` any more:
+// its writer committed or gave up.
 bool remove_if_abandoned(const std::string& path);
 std::string parent_of(const std::string& path);
 std::string name_of(const std::string& path);

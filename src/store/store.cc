@@ -112,6 +112,31 @@ Result<OwnedFd> make_and_lock_job(const std::string& directory) {
   return Error(Errc::busy, directory + " is removed and made again all the time");
 }
 
+// By the name of a snapshot or of the hidden directory in which a writer that lives makes one. Those of dead
+// ones go, as does what remove() was killed over.
+Result<std::uint64_t> highest_number_taken(const std::string& directory) {
+  CRS_TRY(const auto names, list_directory(directory));
+  std::uint64_t highest = 0;
+  for (const std::string& name : names) {
+    std::string_view number_text = name;
+    if (name[0] == '.') {
+      number_text = number_text.substr(1, name.find('.', 1) - 1);
+      if (!generation_number(number_text)) continue;
+      const std::string path = directory + "/" + name;
+      const bool partial = name.find(".partial.") != std::string::npos;
+      if (!partial) {
+        if (name.find(".removed.") != std::string::npos) (void)remove_directory(path);
+        continue;
+      }
+      // It may also be gone because it was committed since the directory was read.
+      const bool gone = remove_if_abandoned(path);
+      if (gone && access((directory + "/" + std::string(number_text)).c_str(), F_OK) != 0) continue;
+    }
+    highest = std::max(highest, generation_number(number_text).value_or(0));
+  }
+  return highest;
+}
+
 }  // namespace
 
 std::string Store::default_path() {
@@ -188,20 +213,12 @@ Result<SnapshotWriter> Store::begin(std::string_view job, const PageFileOptions&
   }
   const std::string directory = path_ + "/" + std::string(job);
   CRS_TRY(const OwnedFd lock, make_and_lock_job(directory));
-  CRS_TRY(const auto names, list_directory(directory));
   std::uint64_t highest = 0;
-  for (const std::string& name : names) {
-    std::string_view number_text = name;
-    if (name[0] == '.') {
-      // The hidden directory of a writer that lives has taken its number; that of a dead one goes, as does
-      // what remove() was killed over.
-      number_text = number_text.substr(1, name.find('.', 1) - 1);
-      if (!generation_number(number_text)) continue;
-      if (name.find(".removed.") != std::string::npos) (void)remove_directory(directory + "/" + name);
-      if (name.find(".partial.") == std::string::npos || remove_if_abandoned(directory + "/" + name))
-        continue;
-    }
-    highest = std::max(highest, generation_number(number_text).value_or(0));
+  // Commits go on meanwhile, without the lock. A name that changes while a directory is read may be missed
+  // under both its names (readdir(3)), but not twice: it changes only once.
+  for (int look = 0; look < 2; ++look) {
+    CRS_TRY(const std::uint64_t taken, highest_number_taken(directory));
+    highest = std::max(highest, taken);
   }
   return SnapshotWriter::create(directory + "/" + generation_name(highest + 1), options);
 }
