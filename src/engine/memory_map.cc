@@ -528,7 +528,7 @@ std::uint64_t free_place(const state::MemoryMap& map, std::uint64_t size) {
 
 }  // namespace
 
-Status MemoryMap::fit_vdso(std::span<const std::uint64_t> instruction_pointers, Blockers& blockers) {
+Status MemoryMap::fit_vdso(const InTheMiddle& is_in_the_middle, Blockers& blockers) {
   if (map_.vdso().empty()) return ok();
   CRS_TRY(const ProcDir self, ProcDir::open(Pid(getpid())));
   CRS_TRY(const auto own, self.maps());
@@ -560,10 +560,9 @@ Status MemoryMap::fit_vdso(std::span<const std::uint64_t> instruction_pointers, 
     blockers.add("vdso", other, go_there);
     return ok();
   }
-  const bool inside = std::ranges::any_of(
-      instruction_pointers, [&](std::uint64_t at) { return at >= code->start() && at < code->end(); });
+  CRS_TRY(const bool inside, is_in_the_middle({code->start(), code->end()}));
   if (inside) {
-    blockers.add("vdso", other + ", and a thread was just running in it",
+    blockers.add("vdso", other + ", and a thread was in the middle of it",
                  go_there + ", or restart another snapshot");
     return ok();
   }

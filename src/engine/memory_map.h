@@ -15,9 +15,11 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
+#include "engine/interrupted_code.h"
 #include "engine/memory_map.pb.h"
 #include "engine/page_saver.h"
 #include "engine/resource_kind.h"
@@ -57,9 +59,10 @@ class MemoryMap {
   Status load(std::string_view bytes);
   Status check(CheckContext& context) const;
   // Before the address space is planned: where the running kernel's vdso is another one than the saved, the
-  // saved code becomes ordinary memory that leads to the kernel's own (vdso.h). `instruction_pointers` are
-  // the threads'.
-  Status fit_vdso(std::span<const std::uint64_t> instruction_pointers, Blockers& blockers);
+  // saved code becomes ordinary memory that leads to the kernel's own (vdso.h), unless somebody is in the
+  // middle of it.
+  using InTheMiddle = std::function<Result<bool>(AddressRange code)>;
+  Status fit_vdso(const InTheMiddle& is_in_the_middle, Blockers& blockers);
   // The start of the mapping that holds map().vdso() as ordinary memory; 0: there is none.
   std::uint64_t redirected_vdso() const { return redirected_vdso_; }
   const state::MemoryMap& map() const { return map_; }

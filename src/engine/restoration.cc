@@ -146,9 +146,7 @@ Status Restoration::check(Blockers& blockers) {
   blockers.set_kind(ThreadTable::section);
   CRS_CHECK(threads_.check(context));
   blockers.set_kind(MemoryMap::section);
-  std::vector<std::uint64_t> instruction_pointers;
-  for (std::size_t i = 0; i < threads_.size(); ++i) instruction_pointers.push_back(threads_.registers(i).rip);
-  CRS_CHECK(memory_.fit_vdso(instruction_pointers, blockers));
+  CRS_CHECK(memory_.fit_vdso([this](AddressRange code) { return is_in_the_middle_of(code); }, blockers));
   CRS_CHECK(memory_.check(context));
   blockers.set_kind(DeletedFiles::section);
   CRS_CHECK(deleted_files_.check(context));
@@ -159,6 +157,21 @@ Status Restoration::check(Blockers& blockers) {
     CRS_CHECK(each.kind->check(context).context(each.info->section));
   }
   return space_.plan();
+}
+
+// Whether a thread was running in `code`, or had left it only for a signal handler.
+Result<bool> Restoration::is_in_the_middle_of(AddressRange code) const {
+  std::vector<std::uint64_t> stack_pointers;
+  std::vector<AddressRange> alternate_stacks;
+  for (std::size_t i = 0; i < threads_.size(); ++i) {
+    const user_regs_struct registers = threads_.registers(i);
+    if (code.contains(registers.rip)) return true;
+    stack_pointers.push_back(registers.rsp);
+    alternate_stacks.push_back(threads_.alternate_stack(i));
+  }
+  if (!snapshot_.has_pages()) return false;
+  SavedMemory memory(snapshot_.pages());
+  return handler_interrupted(code, stack_pointers, alternate_stacks, memory_.map(), memory);
 }
 
 nlohmann::json Restoration::describe() const {

@@ -14,6 +14,7 @@
 #include "engine/address_space.h"
 #include "engine/deleted_files.h"
 #include "engine/engine.h"
+#include "engine/interrupted_code.h"
 #include "engine/memory_map.h"
 #include "engine/rebuilder.h"
 #include "engine/thread_table.h"
@@ -38,6 +39,7 @@ class Restoration {
   Result<Pid> create(std::vector<std::string>& notes);
 
  private:
+  Result<bool> is_in_the_middle_of(AddressRange code) const;
   bool needs_own_session() const;
   [[noreturn]] void run_inside(int channel);
   Status fill_inside(int channel);

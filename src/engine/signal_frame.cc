@@ -3,6 +3,7 @@
 
 #include <signal.h>
 
+#include <cstddef>
 #include <cstring>
 
 namespace crs {
@@ -40,6 +41,12 @@ struct Frame {
   std::uint64_t signal_mask;
 };
 static_assert(sizeof(Frame) == 8 + 40 + 256 + 8);
+
+// Indexes into Frame::registers.
+constexpr std::size_t at_rsp = 15, at_rip = 16, at_flags = 17, at_segments = 18;
+static_assert(signal_frame_head == offsetof(Frame, registers) + (at_segments + 1) * 8);
+
+constexpr std::uint64_t user_code_segment = 0x33, user_stack_segment = 0x2b;
 
 }  // namespace
 
@@ -95,6 +102,19 @@ SignalFrame make_signal_frame(RemoteAddr top, RemoteAddr return_address, const u
   std::memcpy(vector_bytes + software_area, &software, sizeof software);
   std::memcpy(vector_bytes + xstate.size(), &xstate_magic2, sizeof xstate_magic2);
   return made;
+}
+
+std::optional<InterruptedAt> read_signal_frame(std::span<const std::byte> head) {
+  if (head.size() < signal_frame_head) return std::nullopt;
+  Frame frame{};
+  std::memcpy(&frame, head.data(), signal_frame_head);
+  const std::uint64_t segments = frame.registers[at_segments];
+  constexpr std::uint64_t all_flags = uc_fp_xstate | uc_sigcontext_ss | uc_strict_restore_ss;
+  const bool is_frame = (frame.flags & ~all_flags) == 0 && (segments & 0xffff) == user_code_segment &&
+                        (segments >> 48) == user_stack_segment && (frame.registers[at_flags] & 0x2) != 0 &&
+                        (frame.registers[at_flags] >> 22) == 0;  // as rflags always are
+  if (!is_frame) return std::nullopt;
+  return InterruptedAt{frame.registers[at_rip], frame.registers[at_rsp]};
 }
 
 }  // namespace crs

@@ -14,6 +14,7 @@
 #include <sys/user.h>
 
 #include <cstdint>
+#include <optional>
 #include <span>
 
 #include "os/file_io.h"
@@ -33,5 +34,17 @@ std::uint64_t signal_frame_space(std::size_t xstate_bytes);
 // A frame that ends at or below `top`. `return_address` leads to code that calls rt_sigreturn.
 SignalFrame make_signal_frame(RemoteAddr top, RemoteAddr return_address, const user_regs_struct& registers,
                               std::uint64_t signal_mask, std::span<const std::byte> xstate);
+
+// What the frame's signal interrupted.
+struct InterruptedAt {
+  std::uint64_t instruction_pointer = 0;
+  std::uint64_t stack_pointer = 0;
+};
+
+// The bytes that say so, from the frame's return address on.
+inline constexpr std::size_t signal_frame_head = 200;
+
+// `head` as the beginning of the kernel's frame for a handler of 64-bit code; nullopt: it is other data.
+std::optional<InterruptedAt> read_signal_frame(std::span<const std::byte> head);
 
 }  // namespace crs

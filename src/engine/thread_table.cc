@@ -220,6 +220,14 @@ user_regs_struct ThreadTable::registers(std::size_t index) const {
   return registers;
 }
 
+AddressRange ThreadTable::alternate_stack(std::size_t index) const {
+  stack_t stack{};
+  std::memcpy(&stack, table_.threads(static_cast<int>(index)).alternate_stack().data(), sizeof stack);
+  if ((stack.ss_flags & SS_DISABLE) != 0) return {};
+  const auto start = reinterpret_cast<std::uint64_t>(stack.ss_sp);
+  return {start, start + stack.ss_size};
+}
+
 std::optional<std::chrono::nanoseconds> ThreadTable::limit_left(std::size_t index) const {
   const auto& thread = table_.threads(static_cast<int>(index));
   if (!thread.has_limit_left_ns()) return std::nullopt;

@@ -20,6 +20,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/interrupted_code.h"
 #include "engine/resource_kind.h"
 #include "engine/thread_table.pb.h"
 
@@ -48,6 +49,7 @@ class ThreadTable {
   void rebuild(RebuildContext& context) const;
   // Those with which the thread goes on, and what is left of the limit of the call in which it waits.
   user_regs_struct registers(std::size_t index) const;
+  AddressRange alternate_stack(std::size_t index) const;  // empty: none
   std::optional<std::chrono::nanoseconds> limit_left(std::size_t index) const;
   // The last: vector state, registers, signal mask by ptrace(2), of the stopped thread `tid`.
   Status set_state(std::size_t index, Tid tid, const user_regs_struct& registers) const;

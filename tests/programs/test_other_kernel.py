@@ -6,7 +6,7 @@ import re
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
-from case import Case, main  # noqa: E402  pylint: disable=wrong-import-position
+from case import Case, OK, REFUSED, main  # noqa: E402  pylint: disable=wrong-import-position
 
 # clock_gettime, time and getcpu by way of the vdso; a clock that stands still or runs backwards ends it.
 CLOCKS = """
@@ -30,8 +30,10 @@ def vdso_of(pid):
 
 
 class OtherKernel(Case):
+    other_kernel = True
+
     def environment(self):
-        return {**super().environment(), "CRS_TEST_OTHER_VDSO": "1"}
+        return {**super().environment(), **({"CRS_TEST_OTHER_VDSO": "1"} if self.other_kernel else {})}
 
     def test_clocks_go_on_through_one_and_two_foreign_kernels(self):
         self.write("clocks.py", CLOCKS)
@@ -63,9 +65,29 @@ class OtherKernel(Case):
             status = self.foreground(snapshot).wait(60)
             if status == 0:
                 break
-            self.assertIn("a thread was just running in it", self.text("restart.err"))
+            self.assertIn("a thread was in the middle of it", self.text("restart.err"))
         self.assertEqual(status, 0)
         self.assertEqual(self.bytes("result"), self.bytes("wanted"))
+
+    def check_interrupted_by_handler(self, stack):
+        popen = self.start("stepped", stack)
+        self.wait_for_lines("program.out", 1)
+        snapshot = self.checkpoint(popen.pid)
+        self.kill(popen)
+        answer = self.crs("restart", "--detach", snapshot)
+        self.assertEqual(answer.status, REFUSED, answer)
+        self.assert_says(answer, "a thread was in the middle of it")
+        # Under its own kernel it is no matter.
+        self.other_kernel = False
+        self.write("go", "")
+        self.assertEqual(self.foreground(snapshot).wait(60), OK)
+        self.assertEqual(self.text("program.out"), "inside\ndone\n")
+
+    def test_the_middle_that_a_handler_interrupted_is_refused(self):
+        self.check_interrupted_by_handler("normal")
+
+    def test_the_middle_that_a_handler_on_another_stack_interrupted_is_refused(self):
+        self.check_interrupted_by_handler("alternate")
 
 
 if __name__ == "__main__":
