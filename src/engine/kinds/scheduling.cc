@@ -10,7 +10,8 @@
 //   so only one that differs from ours is set. SCHED_DEADLINE refuses any CPU mask but the whole, so CPUs are
 //   set first. The NUMA policy is set from inside.
 // What it leaves to others
-//   Timer slack (process_attributes.cc); NUMA policies of mappings. The autogroup belongs to the session.
+//   Timer slack (process_attributes.cc); NUMA policies of mappings
+//   (memory_policies.cc). The autogroup belongs to the session.
 //
 // Kernel interfaces: sched_setattr(2), setpriority(2), sched_setaffinity(2), ioprio_set(2), set_mempolicy(2).
 // Round trip: tests/targets/scheduling_*.cc
