@@ -2,7 +2,9 @@
 #include "engine/deleted_files.h"
 
 #include <fcntl.h>
+#include <linux/limits.h>
 #include <sys/syscall.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -67,6 +69,35 @@ Result<OwnedFd> open_nameless(const state::DeletedFile& file) {
   }
   if (fd && unlink(path.c_str()) != 0) return Error::from_errno(errno, "unlink " + path);
   return fd;
+}
+
+constexpr std::string_view access_list = "system.posix_acl_access";
+
+// What a program may have set itself; the rest belongs to the file system and to security modules.
+bool is_programs_attribute(std::string_view name) {
+  return name.starts_with("user.") || name == access_list || name == "security.capability";
+}
+
+Status collect_attributes(int fd, state::DeletedFile& file) {
+  std::string names(XATTR_LIST_MAX, '\0');
+  const ssize_t length = flistxattr(fd, names.data(), names.size());
+  if (length < 0 && errno == EOPNOTSUPP) return ok();
+  if (length < 0) return Error::from_errno(errno, "list the extended attributes of a deleted file");
+  names.resize(static_cast<std::size_t>(length));
+  for (std::size_t at = 0; at < names.size();) {
+    const std::string name = names.c_str() + at;
+    at += name.size() + 1;
+    if (!is_programs_attribute(name)) continue;
+    std::string value(XATTR_SIZE_MAX, '\0');
+    const ssize_t size = fgetxattr(fd, name.c_str(), value.data(), value.size());
+    if (size < 0)
+      return Error::from_errno(errno, "read the extended attribute " + name + " of a deleted file");
+    value.resize(static_cast<std::size_t>(size));
+    auto& saved = *file.add_attributes();
+    saved.set_name(name);
+    saved.set_value(std::move(value));
+  }
+  return ok();
 }
 
 // Reads stretches of data of a file and writes them as chunks of a space.
@@ -181,6 +212,14 @@ Status DeletedFiles::save_content(CollectContext& context, RemoteFd fd, std::uin
       return ok();
     }
   }
+  file.clear_attributes();
+  CRS_CHECK(collect_attributes(own ? own->get() : copy.get(), file));
+  if (geteuid() != 0 && std::ranges::any_of(file.attributes(), [](const auto& attribute) {
+        return attribute.name() == access_list;
+      })) {
+    context.blockers.note("deleted file " + file.path() +
+                          ": where its access list names other users, only root can give it back");
+  }
   ContentSaver saver(context, own ? own->get() : copy.get(), file, first_file_space + index);
   if (!own) {
     CRS_CHECK(saver.add(0, file.size()));
@@ -239,10 +278,12 @@ Status DeletedFiles::load(std::string_view bytes) {
   if (state_.files_size() > static_cast<int>(most_deleted_files))
     return Error(Errc::bad_snapshot, "too many deleted files");
   for (const auto& file : state_.files()) {
-    const bool sound = file.path().size() > 1 && file.path()[0] == '/' && !file.path().ends_with('/') &&
-                       file.path().find('\0') == std::string::npos &&
-                       (file.first_flags() & ~lasting_flags) == 0 && file.size() <= largest_size &&
-                       (file.mode() & ~07777u) == 0;
+    const bool sound =
+        file.path().size() > 1 && file.path()[0] == '/' && !file.path().ends_with('/') &&
+        file.path().find('\0') == std::string::npos && (file.first_flags() & ~lasting_flags) == 0 &&
+        file.size() <= largest_size && (file.mode() & ~07777u) == 0 &&
+        std::ranges::all_of(file.attributes(),
+                            [](const auto& attribute) { return is_programs_attribute(attribute.name()); });
     if (!sound) return Error(Errc::bad_snapshot, "a deleted file is described wrongly");
   }
   return ok();
@@ -335,6 +376,18 @@ Status DeletedFiles::finish() {
       return Error::from_errno(errno, "give the deleted file " + file.path() + " back its owner");
     }
     if (fchmod(made.get(), file.mode()) != 0) return Error::from_errno(errno, "chmod " + file.path());
+    for (const auto& attribute : file.attributes()) {
+      const std::string& value = attribute.value();
+      if (fsetxattr(made.get(), attribute.name().c_str(), value.data(), value.size(), 0) != 0) {
+        if (attribute.name() == access_list && errno == EINVAL) {
+          // It names users that an ordinary user's namespace does not have. The group's bits would be its
+          // mask.
+          if (fchmod(made.get(), file.mode() & ~mode_t{S_IRWXG}) == 0) continue;
+        }
+        return Error::from_errno(errno, "give the deleted file " + file.path() +
+                                            " back its extended attribute " + attribute.name());
+      }
+    }
     const timespec times[2] = {time_of(file.atime_ns()), time_of(file.mtime_ns())};
     if (futimens(made.get(), times) != 0) return Error::from_errno(errno, "set the times of " + file.path());
   }

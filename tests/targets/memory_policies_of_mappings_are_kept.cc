@@ -5,7 +5,7 @@
 
 #define PAGE 4096
 
-static int policy_at(const char *address, unsigned long *nodes) {
+static int policy_at(const char* address, unsigned long* nodes) {
   int mode = -1;
   OK(syscall(SYS_get_mempolicy, &mode, nodes, 1024, address, MPOL_F_ADDR));
   return mode;
@@ -13,9 +13,9 @@ static int policy_at(const char *address, unsigned long *nodes) {
 
 TARGET() {
   const unsigned long first[16] = {1};
-  char *memory = static_cast<char *>(
+  char* memory = static_cast<char*>(
       OK(mmap(nullptr, 8 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)));
-  char *shared = static_cast<char *>(
+  char* shared = static_cast<char*>(
       OK(mmap(nullptr, 4 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0)));
   if (syscall(SYS_mbind, memory + 2 * PAGE, 2 * PAGE, MPOL_BIND | MPOL_F_STATIC_NODES, first, 1024, 0) != 0)
     SKIP("no NUMA policy: %s", strerror(errno));
@@ -25,8 +25,13 @@ TARGET() {
 
   checkpoint_here();
 
-  const int wanted[] = {MPOL_DEFAULT, MPOL_DEFAULT, MPOL_BIND | MPOL_F_STATIC_NODES,
-                        MPOL_BIND | MPOL_F_STATIC_NODES, MPOL_DEFAULT, MPOL_DEFAULT, MPOL_PREFERRED,
+  const int wanted[] = {MPOL_DEFAULT,
+                        MPOL_DEFAULT,
+                        MPOL_BIND | MPOL_F_STATIC_NODES,
+                        MPOL_BIND | MPOL_F_STATIC_NODES,
+                        MPOL_DEFAULT,
+                        MPOL_DEFAULT,
+                        MPOL_PREFERRED,
                         MPOL_PREFERRED};
   for (int page = 0; page < 8; page++) {
     unsigned long nodes[16] = {};
