@@ -62,7 +62,6 @@ class Checkpoint : public Command {
   int run(const Invocation& invocation) override {
     Report report("checkpoint " + pid_, json_);
     report.set_quiet(quiet_);
-    signal(SIGXFSZ, SIG_IGN);  // a file that may not grow (ulimit -f) is an error with a name, not our end
     InterruptGuard interrupt;
     auto saved = work(invocation, report, interrupt);
     if (!saved && used_store_) used_store_->forget_if_empty(used_job_);

@@ -266,6 +266,37 @@ class BadInput(Case):
         popen.send_signal(signal.SIGTERM)  # it checks all of its memory
         self.assertEqual(popen.wait(20), 0)
 
+    def test_signals_that_people_and_batch_systems_send_cancel(self):
+        popen = self.start("memory", "700")
+        self.wait_for_lines("program.out", 1, 60)
+        before = self.look(popen.pid)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGXCPU):
+            process = subprocess.Popen([self.crs_path, "checkpoint", str(popen.pid), "--store", self.store], cwd=self.work,
+                                       stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+                                       env=self.environment(), **self.account.popen_arguments())
+            wait_until(lambda: process.poll() is not None or self.left_in_store(), 30, "the checkpoint to begin")
+            process.send_signal(number)
+            _, err = process.communicate(timeout=30)
+            self.assertEqual(process.returncode, -number, err)
+            self.assertIn("nothing was left behind", err)
+            self.assert_unharmed(popen.pid, before)
+            self.assertEqual(self.left_in_store(), [], signal.Signals(number).name)
+        popen.send_signal(signal.SIGTERM)  # it checks all of its memory
+        self.assertEqual(popen.wait(20), 0)
+
+    def test_a_reader_of_its_messages_that_went_away_is_no_end(self):
+        popen = self.start("rows", "out", "100000", "5")
+        self.wait_for_lines("out", 3)
+        read_end, write_end = os.pipe()
+        os.close(read_end)
+        with os.fdopen(write_end, "wb") as nowhere:
+            process = subprocess.Popen([self.crs_path, "checkpoint", str(popen.pid), "--store", self.store, "--job", "told"],
+                                       cwd=self.work, stdin=subprocess.DEVNULL, stdout=nowhere, stderr=nowhere,
+                                       env=self.environment(), **self.account.popen_arguments())
+            self.assertEqual(process.wait(30), OTHER)
+        self.assert_unharmed(popen.pid)
+        self.assertEqual(self.crs("verify", "told", "--store", self.store).status, OK)
+
     def test_process_in_uninterruptible_sleep(self):
         """The parent of a vfork(2) child cannot be stopped until the child is done."""
         code = ("import ctypes, os, signal, time\nsignal.signal(signal.SIGCHLD, signal.SIG_IGN)  # no zombie is left\nlibc = ctypes.CDLL(None)\nprint('up', flush=True)\n"

@@ -113,8 +113,8 @@ class Native : public Component {
       report.reason = "pidfd_open(2) fails: " + std::string(std::strerror(errno));
       return report;
     }
-    if (!ProcDir::open(Pid(getpid()))) {
-      report.reason = "/proc is not mounted or does not show this process";
+    if (const auto own = ProcDir::open(Pid(getpid())); !own) {
+      report.reason = "/proc does not show this process: " + own.error().message();
       return report;
     }
     report.can_serve = true;
