@@ -80,7 +80,7 @@ _crs() {
     list | inspect) options+=" --store --timeout --json" ;;
     verify) options+=" --store --timeout --json --quiet" ;;
     rm) options+=" --all --keep --store --timeout --json --quiet" ;;
-    components | params) options+=" --json" ;;
+    components | params) options+=" --timeout --json" ;;
   esac
   if [[ $cur == -* ]]; then
     mapfile -t COMPREPLY < <(compgen -W "$options" -- "$cur")

@@ -20,12 +20,15 @@ class Components : public Command {
  public:
   void declare(CLI::App& app) override {
     app.add_option("PID", pid_, "ask about this process");
+    app.add_option("--timeout", timeout_, "give up after this long: 30, 500ms, 5m")->type_name("TIME");
     app.add_flag("--json", json_, "as JSON");
     app.footer(help_text);
   }
 
   int run(const Invocation& invocation) override {
     const Report report("components", json_);
+    const auto deadline = parse_timeout(timeout_);
+    if (!deadline) return report.fail(deadline.error());
     auto service = invocation.make_service();
     if (!service) return report.fail(service.error());
     Target target;
@@ -36,6 +39,8 @@ class Components : public Command {
       target.pid = *pid;
     }
     const auto selection = service->explain(target);
+    if (auto in_time = deadline->check("the components were being asked"); !in_time)
+      return report.fail(in_time.error());
     return json_ ? answer(report, selection) : tell(report, selection);
   }
 
@@ -78,7 +83,7 @@ class Components : public Command {
     return report.answer(list);
   }
 
-  std::string pid_;
+  std::string pid_, timeout_;
   bool json_ = false;
 };
 

@@ -5,6 +5,7 @@
 #include <CLI/CLI.hpp>
 
 #include "cli/command.h"
+#include "cli/options.h"
 #include "cli/report.h"
 
 namespace crs {
@@ -20,14 +21,19 @@ class Params : public Command {
  public:
   void declare(CLI::App& app) override {
     app.add_option("OWNER", owner_, "only those of this owner (service or a component), or only OWNER.NAME");
+    app.add_option("--timeout", timeout_, "give up after this long: 30, 500ms, 5m")->type_name("TIME");
     app.add_flag("--json", json_, "as JSON");
     app.footer(help_text);
   }
 
   int run(const Invocation& invocation) override {
     const Report report("params", json_);
+    const auto deadline = parse_timeout(timeout_);
+    if (!deadline) return report.fail(deadline.error());
     auto service = invocation.make_service();
     if (!service) return report.fail(service.error());
+    if (auto in_time = deadline->check("parameters were being read"); !in_time)
+      return report.fail(in_time.error());
     std::string text;
     nlohmann::json list = nlohmann::json::array();
     for (const auto& parameter : service->parameters().list()) {
@@ -54,7 +60,7 @@ class Params : public Command {
   }
 
  private:
-  std::string owner_;
+  std::string owner_, timeout_;
   bool json_ = false;
 };
 
