@@ -155,13 +155,21 @@ Status AddressSpace::fill(const store::SnapshotReader& snapshot, DeletedFiles& d
   OwnedFd zero;
   std::vector<FillTarget> targets;
   for (std::size_t i = 0; i < object_places_.size(); ++i) {
-    const std::uint64_t size = map_.map().objects(static_cast<int>(i)).size();
+    const auto& object = map_.map().objects(static_cast<int>(i));
+    const std::uint64_t size = object.size();
+    OwnedFd file;
+    if (object.has_memory_file()) {
+      file = OwnedFd(memfd_create(object.memory_file().c_str(), MFD_CLOEXEC));
+      if (!file || ftruncate(file.get(), static_cast<off_t>(size)) != 0)
+        return Error::from_errno(errno, "make the memory file " + object.memory_file());
+    }
     const bool reserves = std::ranges::none_of(map_.map().mappings(), [i](const Mapping& mapping) {
       return mapping.type() == Mapping::SHARED_OBJECT && mapping.index() == i &&
              has(mapping, mapping_no_reserve);
     });
     CRS_CHECK(map_at(object_places_[i], size, PROT_READ | PROT_WRITE,
-                     MAP_SHARED | MAP_ANONYMOUS | (reserves ? 0 : MAP_NORESERVE), -1, 0, "shared memory"));
+                     MAP_SHARED | (file ? 0 : MAP_ANONYMOUS) | (reserves ? 0 : MAP_NORESERVE), file.get(), 0,
+                     "shared memory"));
     targets.push_back({static_cast<std::uint32_t>(i + 1), 0, size, pointer(object_places_[i])});
   }
   for (std::size_t i = 0; i < places_.size(); ++i) {

@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <linux/limits.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -18,6 +19,8 @@ namespace crs {
 namespace {
 
 constexpr std::string_view deleted_mark = " (deleted)";  // the kernel's, behind the name
+constexpr std::uint32_t known_seals =
+    F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_FUTURE_WRITE | 0x20 /* F_SEAL_EXEC */;
 constexpr std::uint64_t largest_size = std::uint64_t{1} << 62;
 constexpr std::uint32_t lasting_flags =
     O_ACCMODE | O_APPEND | O_NONBLOCK | O_DSYNC | O_SYNC | O_DIRECT | O_NOATIME;
@@ -72,6 +75,24 @@ Result<OwnedFd> open_nameless(const state::DeletedFile& file) {
 }
 
 constexpr std::string_view access_list = "system.posix_acl_access";
+
+// A memory file that can be sealed and executed; what it was not allowed, its seals will tell.
+Result<OwnedFd> make_in_memory(const state::DeletedFile& file) {
+  const std::string name = file.path().substr(memory_file_prefix.size());
+  constexpr unsigned executable = 0x10;  // MFD_EXEC, since Linux 6.3
+  OwnedFd fd(static_cast<int>(
+      syscall(SYS_memfd_create, name.c_str(), MFD_CLOEXEC | MFD_ALLOW_SEALING | executable)));
+  if (!fd && errno == EINVAL) {
+    fd = OwnedFd(static_cast<int>(syscall(SYS_memfd_create, name.c_str(), MFD_CLOEXEC | MFD_ALLOW_SEALING)));
+  }
+  if (!fd) return Error::from_errno(errno, "make the memory file " + name);
+  return fd;
+}
+
+Status add_seals(int fd, std::uint32_t seals, const std::string& path) {
+  if (seals == 0 || fcntl(fd, F_ADD_SEALS, seals) == 0) return ok();
+  return Error::from_errno(errno, "seal the memory file " + path);
+}
 
 // What a program may have set itself; the rest belongs to the file system and to security modules.
 bool is_programs_attribute(std::string_view name) {
@@ -174,7 +195,8 @@ Result<std::optional<std::uint32_t>> DeletedFiles::add(CollectContext& context, 
   file.set_mtime_ns(nanoseconds(status.st_mtim));
   file.set_atime_ns(nanoseconds(status.st_atim));
   file.set_first_flags(first_flags);
-  if (usable_folder(file.path()).empty()) {
+  file.set_in_memory(file.path().starts_with(memory_file_prefix));
+  if (!file.in_memory() && usable_folder(file.path()).empty()) {
     context.blockers.add(object,
                          "it must be made again at a restart, and this user may not make files where it was",
                          "save and restart it as a user who may, or allow writing to the directory");
@@ -211,6 +233,11 @@ Status DeletedFiles::save_content(CollectContext& context, RemoteFd fd, std::uin
       unread_[index] = own.error().message();
       return ok();
     }
+  }
+  if (file.in_memory()) {
+    const int seals = fcntl(own ? own->get() : copy.get(), F_GET_SEALS);
+    if (seals < 0) return Error::from_errno(errno, "ask for the seals of a memory file");
+    file.set_seals(static_cast<std::uint32_t>(seals));
   }
   file.clear_attributes();
   CRS_CHECK(collect_attributes(own ? own->get() : copy.get(), file));
@@ -291,7 +318,7 @@ Status DeletedFiles::load(std::string_view bytes) {
 
 Status DeletedFiles::check(CheckContext& context) const {
   for (const auto& file : state_.files()) {
-    if (!usable_folder(file.path()).empty()) continue;
+    if (file.in_memory() || !usable_folder(file.path()).empty()) continue;
     context.blockers.add("deleted file " + file.path(),
                          "it must be made again, and this user may not make files where it was",
                          "restart as a user who may");
@@ -307,7 +334,10 @@ Result<int> DeletedFiles::make(const store::SnapshotReader& snapshot, std::uint3
   const auto& file = state_.files(static_cast<int>(index));
   first_.resize(count());
   OwnedFd fresh;
-  if (const std::string folder = usable_folder(file.path()); file.first_flags() != 0 && !folder.empty()) {
+  if (file.in_memory()) {
+    CRS_TRY(fresh, make_in_memory(file));
+  } else if (const std::string folder = usable_folder(file.path());
+             file.first_flags() != 0 && !folder.empty()) {
     // It may still get a name (linkat(2)), which one that lost its name may not.
     if (auto first = open_file(folder, O_TMPFILE | static_cast<int>(file.first_flags()), 0600)) {
       first_[index] = std::move(*first);
@@ -321,6 +351,8 @@ Result<int> DeletedFiles::make(const store::SnapshotReader& snapshot, std::uint3
     return Error::from_errno(errno, "give the deleted file " + file.path() + " its size");
   }
   CRS_CHECK(fill(snapshot, index, fresh.get()).context("deleted file " + file.path()));
+  // One that may not be written was not mapped for writing either, and could not be sealed once it is.
+  CRS_CHECK(add_seals(fresh.get(), file.seals() & F_SEAL_WRITE, file.path()));
   made = std::move(fresh);
   return made.get();
 }
@@ -390,6 +422,7 @@ Status DeletedFiles::finish() {
     }
     const timespec times[2] = {time_of(file.atime_ns()), time_of(file.mtime_ns())};
     if (futimens(made.get(), times) != 0) return Error::from_errno(errno, "set the times of " + file.path());
+    CRS_CHECK(add_seals(made.get(), file.seals(), file.path()));
   }
   made_.clear();
   first_.clear();

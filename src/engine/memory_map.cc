@@ -220,7 +220,8 @@ class Collector {
 
   void add_shared_file(const Vma& vma, Mapping& mapping) {
     mapping.set_type(Mapping::SHARED_FILE);
-    if ((vma.protection() & PROT_WRITE) != 0 && told_.insert(vma.name).second) {
+    const bool is_saved = map_.files(static_cast<int>(mapping.index())).deleted_file() != 0;
+    if (!is_saved && (vma.protection() & PROT_WRITE) != 0 && told_.insert(vma.name).second) {
       context_.blockers.note(
           vma.name +
           " is written through shared memory: what is written there after the checkpoint is "
@@ -316,7 +317,7 @@ class Collector {
     struct stat status {};
     if (fstatat(target_.proc().fd(), entry, &status, 0) == 0)
       return S_ISREG(status.st_mode) && status.st_nlink == 0;
-    return vma.name.starts_with("/dev/shm/");
+    return vma.name.starts_with("/dev/shm/") || vma.name.starts_with(memory_file_prefix);
   }
 
   // Pages behind the end of a file cannot be read: the readable ones come first.
@@ -364,6 +365,10 @@ class Collector {
     if (fresh) map_.add_objects();
     auto& object = *map_.mutable_objects(static_cast<int>(entry->second));
     object.set_size(std::max(object.size(), vma.offset + vma.size()));
+    if (vma.name.starts_with(memory_file_prefix)) {
+      const std::size_t end = vma.name.rfind(" (deleted)");
+      object.set_memory_file(vma.name.substr(memory_file_prefix.size(), end - memory_file_prefix.size()));
+    }
     mapping.set_type(Mapping::SHARED_OBJECT);
     mapping.set_offset(vma.offset);
     mapping.set_index(entry->second);

@@ -30,7 +30,10 @@ namespace crs {
 namespace {
 
 constexpr long proc_magic = 0x9fa0;
+constexpr long hugetlbfs_magic = 0x958458f6;
+constexpr long secretmem_magic = 0x5345434d;
 constexpr long sysfs_magic = 0x62656572;
+constexpr long special_systems[] = {proc_magic, sysfs_magic, hugetlbfs_magic, secretmem_magic};
 constexpr std::uint32_t acting_at_open = O_CREAT | O_EXCL | O_TRUNC | O_NOCTTY;
 constexpr std::uint32_t kept_flags = O_ACCMODE | O_APPEND | O_NONBLOCK | O_DSYNC | O_SYNC | O_DIRECT |
                                      O_NOATIME | O_LARGEFILE | O_NOFOLLOW | O_TMPFILE;
@@ -53,10 +56,10 @@ class RegularFilesKind : public ResourceKind {
     if (!S_ISREG(file.status.st_mode) || (file.flags & O_PATH) != 0 || file.path.empty() ||
         file.path[0] != '/')
       return false;
-    if (file.path.starts_with("/memfd:") || file.path.starts_with("/SYSV")) return false;
+    if (file.path.starts_with("/SYSV")) return false;
     struct statfs system {};
     if (file.local < 0 || fstatfs(file.local, &system) != 0) return true;
-    return system.f_type != proc_magic && system.f_type != sysfs_magic;
+    return std::ranges::find(special_systems, system.f_type) == std::end(special_systems);
   }
 
   Status collect(CollectContext&) override { return ok(); }
