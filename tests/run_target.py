@@ -37,7 +37,7 @@ EXIT_REFUSED = 5
 def directives(source):
     """The comments at the head of a target that are meant for the harness, as {name: value}."""
     found = {}
-    names = "flags|compiler|needs|lock|expect|outside-view|timeout|checkpoint-args|restart-args|settle|dead-time|variants"
+    names = "flags|compiler|needs|lock|expect|outside-view|timeout|checkpoint-args|restart-args|settle|checkpoints|dead-time|variants"
     with open(source, encoding="utf-8") as file:
         for line in file:
             match = re.match(rf"^// ({names}): *(.*\S)", line)
@@ -147,6 +147,14 @@ class Run:
             raise Failure(f"crs checkpoint: the last line of stdout is not a snapshot: {lines[-1:]}")
         return lines[-1]
 
+    def checkpoints(self):
+        """One, or as many as the target wishes, the same while apart as before the first; answers the last."""
+        for number in range(int(self.wishes.get("checkpoints", 1))):
+            if number > 0:
+                time.sleep(float(self.wishes.get("settle", 0)))
+            snapshot = self.checkpoint()
+        return snapshot
+
     def unharmed(self):
         """After any checkpoint, good or failed, the target runs on: not stopped, not traced."""
         if not is_alive(self.pid):
@@ -218,7 +226,8 @@ class Run:
         with open(self.path(f"READY.{number}"), encoding="ascii") as file:
             during = file.read().strip() == "during"
         if during:
-            time.sleep(float(self.wishes.get("settle", 0.15)))
+            times = int(self.wishes.get("checkpoints", 1)) if self.options.variant == "none" else 1
+            time.sleep(float(self.wishes.get("settle", 0.15)) * times)
         before = self.look()
         if self.options.variant == "none":
             self.go(number)
@@ -228,11 +237,11 @@ class Run:
             self.expect_refusal(expectation.split()[1:])
             self.compare(before, restored=False)
         elif self.options.variant == "running":
-            self.checkpoint()
+            self.checkpoints()
             self.compare(before, restored=False)
         else:
             for round_number in range(2 if self.options.variant == "twice" else 1):
-                snapshot = self.checkpoint()
+                snapshot = self.checkpoints()
                 self.kill()
                 self.restart(snapshot, detach=self.options.variant == "twice")
                 try:

@@ -27,6 +27,8 @@
 //   // checkpoint-args: ARGS           more arguments for `crs checkpoint`
 //   // restart-args: ARGS              more arguments for `crs restart`
 //   // settle: SECONDS                 how long the checkpoint waits after checkpoint_during() began (0.15)
+//   // checkpoints: N                 that many, one after the other, in place of each; "settle" is between
+//   them
 //   // dead-time: SECONDS              how long the process stays dead before it is restored
 //   // variants: once twice running    only these
 // Works from C too (musl-gcc has no C++), without the C++ conveniences.

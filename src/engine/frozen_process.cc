@@ -14,6 +14,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <exception>
 #include <thread>
 
 #include "engine/dead_register.h"
@@ -22,6 +23,7 @@
 #include "engine/rseq_registration.h"
 #include "engine/stuck_threads.h"
 #include "engine/wait_limits.h"
+#include "engine/wait_notes.h"
 
 namespace crs {
 namespace {
@@ -161,20 +163,42 @@ void take_back(FrozenThread& thread, const MemoryReader& read) {
   thread.registers.r10 = whole_milliseconds(*thread.limit_left);
 }
 
+// A wait that the kernel goes on with from a restart block: which one it is, and what is left of its limit.
+// The thread keeps its registers: for the kernel one number is as good as the other.
+void look_at_wait(FrozenThread& thread, const std::optional<Sleep>& sleep, Nanoseconds stopped_at,
+                  const ProcDir& task, const MemoryReader& read) {
+  std::optional<WaitNote> note;
+  if (is_restarted(thread.registers)) {
+    note = find_note(thread.tid, task);
+    auto call = note
+                    ? std::optional(note->call)
+                    : find_restarted_call(thread.registers, sleep ? sleep->where : Sleeping::elsewhere, read);
+    if (!call) return;
+    thread.registers.orig_rax = *call;
+  }
+  const auto limit = find_limit(thread.registers.orig_rax, thread.registers, read);
+  if (!limit) return;
+  thread.limit_left = left_of(*limit, sleep, stopped_at);
+  if (limit->rest || !limit->passes) return;
+  if (note && note->ends)
+    thread.limit_left = std::clamp(*note->ends - stopped_at, Nanoseconds(0), *thread.limit_left);
+  thread.wait_ends = stopped_at + *thread.limit_left;
+}
+
 // Of a thread that was stopped inside a call: finds out what is left of its time limit, and whether it owes
 // us an EINTR.
-Status look_at_call(FrozenThread& thread, const std::optional<Sleep>& sleep, Nanoseconds stopped_at,
+Status look_at_call(FrozenThread& thread, std::optional<Sleep> sleep, Nanoseconds stopped_at,
                     const ProcDir& proc, const MemoryReader& read) {
   const bool unearned = has_unearned_eintr(thread.registers);
   if (!unearned && !needs_restart_block(thread.registers)) return ok();
   CRS_TRY(const ProcDir task, proc.open_task(thread.tid));
-  const std::uint64_t number =
-      unearned ? thread.registers.orig_rax : carry_over_call(thread.registers, read).orig_rax;
-  if (const auto limit = find_limit(number, thread.registers, read)) {
-    const bool slept = sleep && slept_until_the_stop(*sleep, task);
-    thread.limit_left = left_of(*limit, slept ? sleep : std::nullopt, stopped_at);
+  if (sleep && !slept_until_the_stop(*sleep, task)) sleep.reset();
+  if (!unearned) {
+    look_at_wait(thread, sleep, stopped_at, task, read);
+    return ok();
   }
-  if (!unearned) return ok();
+  if (const auto limit = find_limit(thread.registers.orig_rax, thread.registers, read))
+    thread.limit_left = left_of(*limit, sleep, stopped_at);
   CRS_TRY(const ProcFields status, task.status());
   const std::uint64_t mask = mask_of_call(thread.registers, read).value_or(thread.signal_mask);
   if (signals_to_deliver(status, mask) != 0) return ok();
@@ -184,6 +208,13 @@ Status look_at_call(FrozenThread& thread, const std::optional<Sleep>& sleep, Nan
     return Error::from_errno(errno, "set registers of " + to_string(thread.tid), Errc::target_gone);
   }
   return ok();
+}
+
+// For the next checkpoint, of a wait that the kernel itself goes on with.
+void leave_note_of(const FrozenThread& thread, const ProcDir& proc) {
+  if (!needs_restart_block(thread.registers) || is_restarted(thread.registers)) return;
+  if (const auto task = proc.open_task(thread.tid))
+    leave_note(thread.tid, *task, {thread.registers.orig_rax, thread.wait_ends});
 }
 
 Result<NsPid> ns_id(const ProcFields& status) {
@@ -288,7 +319,20 @@ Result<const OtherDescriptors*> FrozenProcess::others() const {
   return &*state_->others;
 }
 
+// A thread that was stopped in a restarted wait of which nobody knows which call it is (interrupted_calls.h)
+// was about to leave it, or to fall asleep in it, where the kernel tells. So it is let go, and caught again.
 Result<FrozenProcess> FrozenProcess::freeze(Pid pid, Deadline deadline) {
+  for (auto pause = std::chrono::milliseconds(2);; pause *= 2) {
+    CRS_TRY(FrozenProcess process, freeze_once(pid, deadline));
+    const bool known = std::ranges::none_of(
+        process.threads(), [](const FrozenThread& thread) { return is_restarted(thread.registers); });
+    if (known || pause > std::chrono::milliseconds(20) || deadline.passed()) return process;
+    process.release();
+    std::this_thread::sleep_for(pause);
+  }
+}
+
+Result<FrozenProcess> FrozenProcess::freeze_once(Pid pid, Deadline deadline) {
   if (pid.v == getpid()) {
     return Error(Errc::refused, "crs cannot stop itself to look at itself")
         .with_hint("give the pid of another process");
@@ -430,8 +474,19 @@ FrozenProcess& FrozenProcess::operator=(FrozenProcess&&) noexcept = default;
 
 // A thread that a failed freeze left running cannot be detached here; the kernel does it when we end.
 FrozenProcess::~FrozenProcess() {
+  release();
+}
+
+void FrozenProcess::release() {
   if (!state_ || state_->released) return;
-  for (const FrozenThread& thread : state_->threads) ptrace(PTRACE_DETACH, thread.tid.v, nullptr, nullptr);
+  state_->released = true;
+  for (const FrozenThread& thread : state_->threads) {
+    try {
+      leave_note_of(thread, state_->proc);
+    } catch (const std::exception&) {  // out of memory; the next checkpoint knows less
+    }
+    ptrace(PTRACE_DETACH, thread.tid.v, nullptr, nullptr);
+  }
 }
 
 Pid FrozenProcess::pid() const {

@@ -27,13 +27,17 @@ namespace crs {
 
 struct FrozenThread {
   Tid tid;
-  NsPid ns_tid;                   // what gettid(2) answers there
-  user_regs_struct registers{};   // as the stop found them, orig_rax and -ERESTART values included
+  NsPid ns_tid;  // what gettid(2) answers there
+  // As the stop found them, orig_rax and -ERESTART values included; orig_rax SYS_restart_syscall only where
+  // it is not known which call goes on.
+  user_regs_struct registers{};
   std::uint64_t signal_mask = 0;  // bit n-1: signal n
   Bytes xstate;                   // NT_X86_XSTATE, uncompacted
   // What is left of the relative time limit of an interrupted call (wait_limits.h); nullopt where it has
   // none.
   std::optional<std::chrono::nanoseconds> limit_left;
+  // When it ends (CLOCK_MONOTONIC), where the kernel goes on counting (needs_restart_block) and tells nobody.
+  std::optional<std::chrono::nanoseconds> wait_ends;
 };
 
 class FrozenProcess {
@@ -93,6 +97,8 @@ class FrozenProcess {
 
  private:
   explicit FrozenProcess(std::unique_ptr<State> state);
+  static Result<FrozenProcess> freeze_once(Pid pid, Deadline deadline);
+  void release();  // all threads run
   Status look_at_sleeps();
   Status look();
   Status look_without_leader(const ProcFields& leader);

@@ -50,26 +50,19 @@ bool is_futex_wait(const user_regs_struct& registers, const MemoryReader& read) 
          (*limit)[1] >= 0 && (*limit)[1] < 1'000'000'000;
 }
 
-// A thread that was stopped before sits in restart_syscall(2), and the kernel does not tell which call that
-// goes on with. Only nanosleep, clock_nanosleep, poll and futex get there. The number is in the instruction
-// in front of `syscall` (mov $imm32,%eax, or mov $imm32,%rax), unless a general function made the call
-// (syscall(3), and all waits of musl): then only a futex is certain, and nullopt the answer for the others.
-std::optional<std::uint64_t> number_behind_restart(const user_regs_struct& registers,
-                                                   const MemoryReader& read) {
-  const auto known = [](std::uint32_t number) {
-    return std::ranges::find(calls_with_restart_block, static_cast<long>(number)) !=
-           calls_with_restart_block.end();
-  };
-  if (const auto code = peek<std::array<std::uint8_t, 9>>(read, registers.rip - 9)) {
-    std::uint32_t number = 0;
-    std::memcpy(&number, code->data() + 3, sizeof number);
-    if (((*code)[2] == 0xb8 || ((*code)[0] == 0x48 && (*code)[1] == 0xc7 && (*code)[2] == 0xc0)) &&
-        known(number)) {
-      return number;
-    }
+// The number in the instruction in front of `syscall` (mov $imm32,%eax, or mov $imm32,%rax). There is none
+// where a general function makes the call: syscall(3), and all waits of musl.
+std::optional<std::uint64_t> number_in_code(const user_regs_struct& registers, const MemoryReader& read) {
+  const auto code = peek<std::array<std::uint8_t, 9>>(read, registers.rip - 9);
+  if (!code) return std::nullopt;
+  std::uint32_t number = 0;
+  std::memcpy(&number, code->data() + 3, sizeof number);
+  const bool is_move = (*code)[2] == 0xb8 || ((*code)[0] == 0x48 && (*code)[1] == 0xc7 && (*code)[2] == 0xc0);
+  if (!is_move || std::ranges::find(calls_with_restart_block, static_cast<long>(number)) ==
+                      calls_with_restart_block.end()) {
+    return std::nullopt;
   }
-  if (is_futex_wait(registers, read)) return SYS_futex;
-  return std::nullopt;
+  return number;
 }
 
 }  // namespace
@@ -107,9 +100,45 @@ bool is_interrupted(const user_regs_struct& registers) {
          interruption == restart_block;
 }
 
-bool is_call_known(const user_regs_struct& registers, const MemoryReader& read) {
-  return !is_interrupted(registers) || registers.orig_rax != SYS_restart_syscall ||
-         number_behind_restart(registers, read).has_value();
+bool is_restarted(const user_regs_struct& registers) {
+  return is_interrupted(registers) && registers.orig_rax == SYS_restart_syscall;
+}
+
+Sleeping sleeping_in(std::string_view wchan) {
+  const auto has = [&](std::string_view part) { return wchan.find(part) != std::string_view::npos; };
+  if (has("epoll") || has("ep_poll")) return Sleeping::elsewhere;
+  if (has("poll")) return Sleeping::in_poll;  // poll_schedule_timeout, do_sys_poll, do_restart_poll
+  if (has("futex")) return Sleeping::in_futex;
+  if (has("nanosleep") || has("nsleep")) return Sleeping::in_nanosleep;
+  // Functions of the scheduler are passed over, do_nanosleep among them, and its callers jump to it without
+  // a frame of their own (hrtimer_nanosleep_restart): then the entry of the call is all that is left.
+  if (has("do_syscall_64") || has("x64_sys_call") || has("restart_syscall")) return Sleeping::in_nanosleep;
+  return Sleeping::elsewhere;
+}
+
+std::optional<std::uint64_t> find_restarted_call(const user_regs_struct& registers, Sleeping where,
+                                                 const MemoryReader& read) {
+  switch (where) {
+    case Sleeping::in_poll: return SYS_poll;
+    case Sleeping::in_futex: return SYS_futex;
+    case Sleeping::in_nanosleep: {
+      // The first argument of the one is a clock, of the other an address. No memory may lie so low that both
+      // could be meant (vm.mmap_min_addr); clocks with negative numbers are nowhere near user space.
+      constexpr std::uint64_t lowest_address = 4096;
+      constexpr std::uint64_t user_space_end = 0x7ffffffff000;
+      const std::uint64_t first = registers.rdi;
+      const bool is_address = first >= lowest_address && first < user_space_end;
+      const auto limit = peek<std::array<std::int64_t, 2>>(read, is_address ? first : registers.rdx);
+      if (!limit) break;
+      // An int in the low half alone: a clock whose upper half happens to be zero.
+      if (is_address && first >> 31 == 1) break;
+      return is_address ? SYS_nanosleep : SYS_clock_nanosleep;
+    }
+    case Sleeping::elsewhere: break;
+  }
+  if (const auto number = number_in_code(registers, read)) return number;
+  if (is_futex_wait(registers, read)) return SYS_futex;
+  return std::nullopt;
 }
 
 bool needs_restart_block(const user_regs_struct& registers) {
@@ -118,32 +147,26 @@ bool needs_restart_block(const user_regs_struct& registers) {
 
 user_regs_struct carry_over_call(const user_regs_struct& registers, const MemoryReader& read) {
   constexpr std::array<std::uint8_t, 2> system_call = {0x0f, 0x05};
-  if (!is_interrupted(registers)) return remake_call(registers, read);
+  if (!is_interrupted(registers)) return remake_call(registers);
   // 32-bit calls (int $0x80) have other numbers, and the kernel would take them for ours.
   if (peek<std::array<std::uint8_t, 2>>(read, registers.rip - 2) != system_call)
-    return remake_call(registers, read);
-  user_regs_struct carried = registers;
-  if (carried.orig_rax == SYS_restart_syscall) {
-    carried.orig_rax = number_behind_restart(registers, read).value_or(SYS_restart_syscall);
-  }
-  const auto number = static_cast<long>(carried.orig_rax);
-  if (needs_restart_block(carried) &&
+    return remake_call(registers);
+  const auto number = static_cast<long>(registers.orig_rax);
+  if (needs_restart_block(registers) &&
       std::ranges::find(calls_with_restart_block, number) == calls_with_restart_block.end()) {
-    return remake_call(registers, read);
+    return remake_call(registers);
   }
-  return carried;
+  return registers;
 }
 
-user_regs_struct remake_call(const user_regs_struct& registers, const MemoryReader& read) {
+user_regs_struct remake_call(const user_regs_struct& registers) {
   user_regs_struct remade = registers;
   remade.orig_rax = ~std::uint64_t{0};
   if (!is_interrupted(registers)) return remade;
   remade.rax = registers.orig_rax;
   remade.rip -= 2;  // the length of `syscall`
-  // Where it is not known the kernel answers with EINTR: no other call than that which was made.
-  if (remade.rax == SYS_restart_syscall) {
-    remade.rax = number_behind_restart(registers, read).value_or(SYS_restart_syscall);
-  }
+  // Where which call it is is not known (restart_syscall) the kernel answers with EINTR: no other call than
+  // that which was made.
   if (needs_restart_block(registers)) {
     if (remade.rax == SYS_nanosleep && remade.rsi != 0) remade.rdi = remade.rsi;
     if (remade.rax == SYS_clock_nanosleep && remade.r10 != 0) remade.rdx = remade.r10;

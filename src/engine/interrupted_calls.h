@@ -11,11 +11,13 @@
 //   (wait_limits.h). So no argument of the program's own changes in a register or in memory, where compiled
 //   code might look at it after the call. When a thread leaves through rt_sigreturn, because we were killed,
 //   there is no restart block: the call is then made anew by hand, a sleep with the rest that the kernel
-//   wrote to its "remaining" argument, others from their start. Some calls answer any interruption with a
-//   plain EINTR (signal(7)): epoll_wait, sigtimedwait, semop and others, and select, pselect and ppoll where
-//   the kernel cannot write what is left of their limit. When no signal was there to be delivered, that EINTR
-//   is ours and is taken back: -ERESTARTNOHAND, so that one which comes until the thread runs on still makes
-//   it EINTR.
+//   wrote to its "remaining" argument, others from their start. A wait that was interrupted before is in
+//   restart_syscall(2), and the kernel does not tell which call that goes on with. Only nanosleep,
+//   clock_nanosleep, poll and futex get there. The last to interrupt it may have left a note (wait_notes.h).
+//   Some calls answer any interruption with a plain EINTR (signal(7)): epoll_wait, sigtimedwait, semop and
+//   others, and select, pselect and ppoll where the kernel cannot write what is left of their limit. When no
+//   signal was there to be delivered, that EINTR is ours and is taken back: -ERESTARTNOHAND, so that one
+//   which comes until the thread runs on still makes it EINTR.
 //
 // Kernel interfaces: signal(7), restart_syscall(2), include/linux/errno.h.
 #pragma once
@@ -26,6 +28,7 @@
 #include <functional>
 #include <optional>
 #include <span>
+#include <string_view>
 
 #include "os/ids.h"
 #include "os/result.h"
@@ -46,18 +49,23 @@ void take_back_eintr(user_regs_struct& registers);
 bool is_interrupted(const user_regs_struct& registers);
 // Whether it does so from a restart block that must be there.
 bool needs_restart_block(const user_regs_struct& registers);
-// False for a wait that was interrupted before and of which it cannot be told which call it is: a restored
-// thread could not go on with it.
-bool is_call_known(const user_regs_struct& registers, const MemoryReader& read);
+// Whether the call is a wait that was interrupted before: the kernel was in restart_syscall(2).
+bool is_restarted(const user_regs_struct& registers);
+// What the thread sleeps in then, by the name of the kernel's function (proc(5), wchan).
+enum class Sleeping : std::uint8_t { elsewhere, in_poll, in_futex, in_nanosleep };
+Sleeping sleeping_in(std::string_view wchan);
+// Which call such a wait is, by where in the kernel it slept, by the code around it and by its arguments.
+// nullopt: a restored thread could not go on with it.
+std::optional<std::uint64_t> find_restarted_call(const user_regs_struct& registers, Sleeping where,
+                                                 const MemoryReader& read);
 
-// The same registers, for a thread of another process at a signal stop: with the number of the call itself,
-// where the kernel was in restart_syscall(2). As remake_call() where the kernel could not restart the call
-// there.
+// The same registers, for a thread of another process at a signal stop. As remake_call() where the kernel
+// could not restart the call there.
 user_regs_struct carry_over_call(const user_regs_struct& registers, const MemoryReader& read);
 
 // Registers with which a thread makes its interrupted call again by its own: rip moved back onto the system
 // call instruction, the number in rax, orig_rax -1. Unchanged (but for orig_rax) outside of interrupted
 // calls.
-user_regs_struct remake_call(const user_regs_struct& registers, const MemoryReader& read);
+user_regs_struct remake_call(const user_regs_struct& registers);
 
 }  // namespace crs

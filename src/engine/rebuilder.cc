@@ -9,6 +9,7 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
+#include <array>
 #include <cerrno>
 #include <thread>
 
@@ -324,13 +325,16 @@ Status Rebuilder::to_entry(Tid tid) {
 }
 
 // The call's registers, its limit replaced by what is left; a timespec lies at the landing.
-Result<user_regs_struct> Rebuilder::with_limit(const user_regs_struct& registers,
+Result<user_regs_struct> Rebuilder::with_limit(NsPid ns_tid, const user_regs_struct& registers,
                                                std::optional<std::chrono::nanoseconds> left) {
   user_regs_struct call = registers;
   const MemoryReader read = [this](RemoteAddr from, std::span<std::byte> out) {
     return pread_exact(memory_.get(), out, from.v, "memory");
   };
   const auto limit = find_limit(registers.orig_rax, registers, read);
+  WaitNote note{registers.orig_rax, std::nullopt};
+  if (limit && left && limit->passes && !limit->rest) note.ends = monotonic_now() + *left;
+  waits_[ns_tid.v] = note;
   if (!limit || !left) return call;
   if (limit->form == LimitForm::milliseconds) {
     argument_of(call, limit->argument) = whole_milliseconds(*left);
@@ -348,7 +352,7 @@ Result<user_regs_struct> Rebuilder::wait_again(NsPid ns_tid, const user_regs_str
                                                std::optional<std::chrono::nanoseconds> left) {
   const Tid tid = host_tid(ns_tid);
   CRS_CHECK(to_signal_stop(ns_tid));
-  CRS_TRY(user_regs_struct call, with_limit(registers, left));
+  CRS_TRY(user_regs_struct call, with_limit(ns_tid, registers, left));
   call.rip = setup_.landing.v + syscall_in_loop;
   call.rax = registers.orig_rax;
   call.orig_rax = ~std::uint64_t{0};
@@ -365,6 +369,7 @@ Result<user_regs_struct> Rebuilder::wait_again(NsPid ns_tid, const user_regs_str
   }
   CRS_TRY(const user_regs_struct answer, registers_of(tid));
   if (needs_restart_block(answer)) return registers;
+  waits_.erase(ns_tid.v);
   user_regs_struct answered = registers;
   answered.orig_rax = ~std::uint64_t{0};
   answered.rax = answer.rax;
@@ -372,8 +377,22 @@ Result<user_regs_struct> Rebuilder::wait_again(NsPid ns_tid, const user_regs_str
   return answered;
 }
 
+void Rebuilder::leave_note_of(NsPid ns_tid) {
+  const auto wait = waits_.find(ns_tid.v);
+  if (wait == waits_.end()) return;
+  const Tid tid = host_tid(ns_tid);
+  const auto registers = registers_of(tid);
+  const auto task = ProcDir::open(Pid(tid.v));
+  if (!registers || !task) return;
+  // The note is good for one sleep: the thread must not have to wait for its own code to be read from disk.
+  std::array<std::byte, 2> code{};
+  (void)pread_exact(memory_.get(), code, registers->rip - code.size(), "code");
+  leave_note(tid, *task, wait->second);
+}
+
 Status Rebuilder::detach() {
   for (const NsPid id : ids_) {
+    leave_note_of(id);
     if (ptrace(PTRACE_DETACH, host_tid(id).v, nullptr, nullptr) != 0) {
       return Error::from_errno(errno, "let " + to_string(host_tid(id)) + " run", Errc::target_gone);
     }

@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "engine/resource_kind.h"
+#include "engine/wait_notes.h"
 #include "os/deadline.h"
 
 namespace crs {
@@ -52,7 +53,7 @@ class Rebuilder : public RebuildContext {
   // Unmaps [hole, hole + size), which holds the landing, by a thread that lives; nothing can be queued
   // afterwards.
   Status leave(NsPid ns_tid, RemoteAddr hole, std::uint64_t size);
-  Status detach();  // all threads run
+  Status detach();  // all threads run; waits that go on get a note for the next checkpoint (wait_notes.h)
 
   // Sends a thread into its interrupted call once more, with what is left of the limit, and takes it out
   // again, so that the kernel has a restart block for it. Answers the registers with which it goes on at a
@@ -88,7 +89,8 @@ class Rebuilder : public RebuildContext {
   Result<user_regs_struct> registers_of(Tid tid) const;
   Status set_registers(Tid tid, const user_regs_struct& registers);
   Status to_entry(Tid tid);
-  Result<user_regs_struct> with_limit(const user_regs_struct& registers,
+  void leave_note_of(NsPid ns_tid);
+  Result<user_regs_struct> with_limit(NsPid ns_tid, const user_regs_struct& registers,
                                       std::optional<std::chrono::nanoseconds> left);
 
   Setup setup_;
@@ -97,6 +99,7 @@ class Rebuilder : public RebuildContext {
   std::map<pid_t, Tid> host_tids_;
   CallBatch leader_batch_;
   std::map<pid_t, CallBatch> thread_batches_;
+  std::map<pid_t, WaitNote> waits_;  // of wait_again()
 };
 
 }  // namespace crs

@@ -134,11 +134,7 @@ class Session {
   };
 
   Tid tid(std::size_t thread) const { return state_.threads[thread].tid; }
-  user_regs_struct remade(std::size_t thread) const {
-    return remake_call(state_.threads[thread].registers, [this](RemoteAddr from, std::span<std::byte> out) {
-      return process_.read_memory(from, out);
-    });
-  }
+  user_regs_struct remade(std::size_t thread) const { return remake_call(state_.threads[thread].registers); }
   void choose_carrier();
   void choose_notify_signals();
   void set_endings(std::span<const RemoteJob> jobs);

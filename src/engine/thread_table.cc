@@ -103,12 +103,12 @@ Status ThreadTable::collect(CollectContext& context) {
     saved.set_robust_list(robust_list);
     saved.set_robust_list_size(robust_list_size);
 
-    if (!is_call_known(thread.registers, read)) {
-      context.blockers.add(
-          "thread " + to_string(thread.ns_tid),
-          "it waits in a call that an earlier checkpoint or a signal interrupted, and of which the "
-          "kernel does not tell any more which one it is",
-          "take the checkpoint when the wait is over, or stop the program earlier");
+    if (is_restarted(thread.registers)) {
+      context.blockers.add("thread " + to_string(thread.ns_tid),
+                           "it waits in a call that a stop interrupted before, and the kernel does not tell "
+                           "which call that is",
+                           "try again: it is most often known while the thread is asleep (/proc/PID/wchan), "
+                           "and always once the wait is over");
     }
     const user_regs_struct registers = carry_over_call(thread.registers, read);
     if (thread.limit_left) saved.set_limit_left_ns(thread.limit_left->count());

@@ -91,13 +91,15 @@ std::optional<SchedulerView> read_sched(const ProcDir& task) {
   return SchedulerView{*exec_start, *cpu_time, *times};
 }
 
-// Whether the thread is off its CPU, in a call that may have a limit. The kernel tells a call's number only
+// The call that may have a limit in which the thread is off its CPU. The kernel tells a call's number only
 // then.
-bool sleeps_in_limited_call(const ProcDir& task) {
+std::optional<std::uint64_t> find_limited_call(const ProcDir& task) {
   const auto text = task.read("syscall");
-  if (!text) return false;
+  if (!text) return std::nullopt;
   const auto number = parse_number(std::string_view(*text).substr(0, text->find(' ')));
-  return number && std::ranges::find(limited_calls, static_cast<long>(*number)) != limited_calls.end();
+  if (!number || std::ranges::find(limited_calls, static_cast<long>(*number)) == limited_calls.end())
+    return std::nullopt;
+  return number;
 }
 
 // The calling thread on another CPU as long as it lives.
@@ -190,18 +192,23 @@ std::optional<Nanoseconds> SleepWatch::offset_of(int cpu) {
 }
 
 std::optional<Sleep> SleepWatch::look_at(const ProcDir& task) {
-  if (!sleeps_in_limited_call(task)) return std::nullopt;
+  const auto call = find_limited_call(task);
+  if (!call) return std::nullopt;
   const auto stat = task.stat();
   if (!stat) return std::nullopt;
   constexpr std::size_t processor = 39;
   const auto offset = offset_of(static_cast<int>(stat->field(processor)));
-  if (!offset || !sleeps_in_limited_call(task)) return std::nullopt;
+  if (!offset || find_limited_call(task) != call) return std::nullopt;
   const auto view = read_sched(task);
-  if (!view || !sleeps_in_limited_call(task)) return std::nullopt;
+  if (!view || find_limited_call(task) != call) return std::nullopt;
+  Sleeping where = Sleeping::elsewhere;
+  if (*call == SYS_restart_syscall) {
+    if (const auto function = task.read("wchan")) where = sleeping_in(*function);
+  }
   const auto again = read_sched(task);
   if (!again || again->times_slept != view->times_slept || again->exec_start != view->exec_start)
     return std::nullopt;
-  return Sleep{view->exec_start + *offset, view->times_slept, view->cpu_time};
+  return Sleep{view->exec_start + *offset, view->times_slept, view->cpu_time, where};
 }
 
 bool slept_until_the_stop(const Sleep& sleep, const ProcDir& task) {

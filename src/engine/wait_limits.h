@@ -16,8 +16,8 @@
 //   select(2) and its like need none of this: the kernel writes the rest over the limit. What epoll_wait(2)
 //   still has to wait takes the place of its limit in r10 where the code behind the call does not look
 //   (dead_register.h). Other calls that answer a stop with EINTR (rt_sigtimedwait, semtimedop, io_getevents,
-//   epoll_pwait2, sockets with SO_RCVTIMEO) begin their whole time again. A wait that an earlier checkpoint
-//   or restart interrupted counts from then.
+//   epoll_pwait2, sockets with SO_RCVTIMEO) begin their whole time again. A wait that was interrupted before
+//   counts from then, unless whoever did so left a note (wait_notes.h).
 //
 // Kernel interfaces: proc(5), kernel/sched/debug.c, kernel/time/hrtimer.c, fs/select.c,
 // kernel/futex/waitwake.c.
@@ -63,6 +63,7 @@ struct Sleep {
   Nanoseconds since{};            // CLOCK_MONOTONIC; not before it fell asleep
   std::uint64_t times_slept = 0;  // its voluntary switches
   Nanoseconds cpu_time{};
+  Sleeping where = Sleeping::elsewhere;  // looked up for waits that were interrupted before
 };
 
 // Looks at threads before they are stopped.
