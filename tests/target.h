@@ -18,11 +18,9 @@
 //   // flags: -static -mavx2           for the compiler and the linker
 //   // compiler: musl-gcc              another compiler; the test is skipped where it is missing
 //   // needs: root|user|WORDS          root or user: only as that one
-//   // lock: NAME                      at most one test with this lock runs at a time: a device that all share
-//   // expect: refused WORD WORD       the checkpoint must be refused, naming all the words; the target runs
-//   on
-//   // outside-view: skip maps smaps   these parts may differ when seen from outside (run_target.py lists
-//   them)
+//   // lock: NAME                      one test with this lock runs at a time: a device that all share
+//   // expect: refused WORD WORD       the checkpoint must be refused, naming all words; the target runs on
+//   // outside-view: skip maps smaps   these may differ when seen from outside (run_target.py lists them)
 //   // timeout: SECONDS
 //   // checkpoint-args: ARGS           more arguments for `crs checkpoint`
 //   // restart-args: ARGS              more arguments for `crs restart`

@@ -61,8 +61,7 @@ enum class Phase : std::uint8_t {
 inline constexpr Phase all_phases[] = {Phase::process, Phase::descriptors, Phase::memory, Phase::threads,
                                        Phase::signals, Phase::timers,      Phase::last};
 
-// --- Checkpoint
-// ----------------------------------------------------------------------------------------------
+// --- Checkpoint ------------------------------------------------------------------------------------------
 
 // Calls that a kind wants made inside the frozen target before collect(). They must change nothing.
 class Questions {
@@ -94,8 +93,7 @@ struct CollectContext {
   Deadline deadline{};
 };
 
-// --- Restart
-// -------------------------------------------------------------------------------------------------
+// --- Restart ---------------------------------------------------------------------------------------------
 
 enum class FilesPolicy : std::uint8_t { rollback, keep, refuse };
 enum class StdioMode : std::uint8_t { automatic, inherit, saved, null };
@@ -156,8 +154,7 @@ struct CommitContext {
   };  // see CheckContext
 };
 
-// --- The kind itself
-// -----------------------------------------------------------------------------------------
+// --- The kind itself -------------------------------------------------------------------------------------
 
 class ResourceKind {
  public:

@@ -72,8 +72,7 @@ Status check_machine(const store::Manifest& manifest) {
       .with_hint("restart it on a machine of its own kind");
 }
 
-// --- The init of a pid namespace
-// -------------------------------------------------------------------------------
+// --- The init of a pid namespace ---------------------------------------------------------------------------
 
 Status enter_user_namespace(uid_t uid, gid_t gid) {
   // Denying setgroups(2) is the price for mapping one's own group without privilege (user_namespaces(7)).

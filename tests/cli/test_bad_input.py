@@ -86,7 +86,7 @@ class BadInput(Case):
             popen = subprocess.Popen(["/bin/sleep", "100"])  # ours, who are root; crs runs as the ordinary user
             self.popens.append(popen)
             other = popen.pid
-        answer = self.refused(other, [NO_PERMISSION], str(other), ("permission", "another user", "not yours", "owner", "belongs"))
+        self.refused(other, [NO_PERMISSION], str(other), ("permission", "another user", "not yours", "owner", "belongs"))
 
     def test_process_that_is_traced(self):
         popen = self.start("rows", "out", "100000", "5")
@@ -94,7 +94,7 @@ class BadInput(Case):
         tracer = self.start("strace", "-qq", "-o", "trace", "-p", str(popen.pid), out="strace.out")
         wait_until(lambda: status_field(popen.pid, "TracerPid") == str(tracer.pid), 10, "strace being attached")
         self.log.append(self.crs("check", popen.pid))
-        answer = self.refused(popen.pid, [BUSY, REFUSED], "traced", "strace", str(tracer.pid))
+        self.refused(popen.pid, [BUSY, REFUSED], "traced", "strace", str(tracer.pid))
         self.assertEqual(status_field(popen.pid, "TracerPid"), str(tracer.pid), "strace lost its target")
         rows = self.text("out").count("\n")
         self.wait_for_lines("out", rows + 5)
@@ -371,7 +371,7 @@ class BadInput(Case):
                 write("cgroup.procs", str(popen.pid))
                 write(knob, freeze)
                 time.sleep(0.1)
-                answer = self.refused(popen.pid, [REFUSED], "frozen", os.path.basename(group), more=("--timeout", "5"))
+                self.refused(popen.pid, [REFUSED], "frozen", os.path.basename(group), more=("--timeout", "5"))
                 write(knob, thaw)
                 self.wait_for_lines(f"rows.{tried}", 3)
                 self.assertEqual(status_field(popen.pid, "TracerPid"), "0")
