@@ -48,7 +48,8 @@ foreach(source IN LISTS program_tests)
   string(REGEX REPLACE "^test_" "" name ${name})
   foreach(account root user)
     add_test(NAME ${folder}.${name}.${account}
-             COMMAND ${CRS_TEST_PYTHON} ${source} --crs $<TARGET_FILE:crs> --programs ${program_directory} --who ${account})
+             COMMAND ${CRS_TEST_PYTHON} ${source} --crs $<TARGET_FILE:crs> --programs ${program_directory} --who ${account}
+                     ${CRS_TEST_OPTIONS})
     set_tests_properties(${folder}.${name}.${account} PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 300
                          LABELS "${folder};${account}")
   endforeach()
@@ -56,7 +57,7 @@ endforeach()
 foreach(account root user)
   add_test(NAME soak.killed_checkpoint.${account} CONFIGURATIONS Soak
            COMMAND ${CRS_TEST_PYTHON} ${CMAKE_CURRENT_SOURCE_DIR}/programs/test_killed_checkpoint.py
-                   --crs $<TARGET_FILE:crs> --programs ${program_directory} --who ${account})
+                   --crs $<TARGET_FILE:crs> --programs ${program_directory} --who ${account} ${CRS_TEST_OPTIONS})
   set_tests_properties(soak.killed_checkpoint.${account} PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 1800
                        LABELS "soak;${account}" ENVIRONMENT "CRS_TEST_KILLS=200")
 endforeach()

@@ -9,7 +9,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
-from case import OK, TIMED_OUT, Case, exists, main  # noqa: E402  pylint: disable=wrong-import-position
+from case import OK, TIMED_OUT, Case, exists, main, status_field, wait_until  # noqa: E402  pylint: disable=wrong-import-position
 
 MEGABYTES = "700"  # filling so much takes longer than the limits below
 
@@ -27,6 +27,12 @@ class Limits(Case):
         self.assert_no_processes()
         self.assertFalse(exists(pid) and self.account.is_root, f"there is a process {pid}")
 
+    @staticmethod
+    def listens(pid):
+        """Whether the process catches SIGINT and SIGTERM, as crs does once it has read its arguments."""
+        caught = int(status_field(pid, "SigCgt") or "0", 16)
+        return all(caught >> (number - 1) & 1 for number in (signal.SIGINT, signal.SIGTERM))
+
     def test_time_limit_holds_while_the_process_is_rebuilt(self):
         snapshot, pid = self.make()
         for where in ("auto", "namespace"):
@@ -42,11 +48,15 @@ class Limits(Case):
         snapshot, pid = self.make()
         for number in (signal.SIGINT, signal.SIGTERM):
             for where in ("auto", "namespace"):
-                for delay in (0.02, 0.08, 0.2):
+                for delay in (None, 0, 0.06, 0.18):  # after it listens to signals; None: before it may
                     process = subprocess.Popen([self.crs_path, "restart", snapshot, "--detach", "--pid", where], cwd=self.work,
                                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                                                env=self.environment(), **self.account.popen_arguments())
-                    time.sleep(delay)
+                    if delay is None:
+                        time.sleep(0.02)
+                    else:
+                        wait_until(lambda p=process: p.poll() is not None or self.listens(p.pid), 20, "crs listening")
+                        time.sleep(delay)
                     process.send_signal(number)
                     out, err = process.communicate(timeout=20)
                     if process.returncode == OK:  # it was faster
@@ -55,7 +65,7 @@ class Limits(Case):
                         self.wait_gone(restored)
                         continue
                     self.assertEqual(process.returncode, -number, err)
-                    if delay > 0.05:
+                    if delay is not None:
                         self.assertIn("interrupted", err)
                     self.assert_nothing_left(pid)
 

@@ -41,7 +41,7 @@ class Storage(Case):
 
     def test_full_disk(self):
         small = self.mounted(8)
-        little = self.start("rows", "out", "60", "10")
+        little = self.start("rows", "out", "60", "25")
         self.wait_for_lines("out", 3)
         good = self.checkpoint(little.pid, "--store", small, "--job", "little")
         self.kill(little)

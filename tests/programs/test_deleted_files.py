@@ -30,20 +30,11 @@ raise SystemExit(4)
 
 
 class DeletedFiles(Case):
-    def peak(self, *words):
-        """Peak memory of one crs command and its children, in KiB."""
-        process = subprocess.Popen([self.crs_path, *map(str, words)], stdout=subprocess.DEVNULL, env=self.environment(),
-                                   cwd=self.work, **self.account.popen_arguments())
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        self.assertEqual(process.returncode, 0)
-        return usage.ru_maxrss
-
     def test_a_large_deleted_file_comes_back_in_little_memory(self):
         popen = self.start("/usr/bin/python3", "-c", HOLDER)
         self.wait_for_lines("program.out", 1, 60)
         snapshot = self.path("snapshot")
-        self.assertLess(self.peak("checkpoint", popen.pid, "-o", snapshot), 64 << 10)
+        self.crs_in_little_memory("checkpoint", popen.pid, "-o", snapshot)
         self.assertEqual(self.crs("verify", snapshot).status, 0)
         self.kill(popen)
         self.write("end", "")

@@ -11,12 +11,13 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 from case import OK, Case, main  # noqa: E402  pylint: disable=wrong-import-position
 
 TIMES = int(os.environ.get("CRS_TEST_TIMES", "15"))
+BEAT = "60"  # milliseconds: `growing` must outlive the start of crs, which a sanitized one takes its time for
 
 
 class ManyTimes(Case):
     def test_restarts_with_every_layout_of_the_restorer(self):
         """The kernel places heap, stack and vdso of the restorer anew each time; the program's must fit in each time."""
-        popen = self.start("growing", "12", "10")
+        popen = self.start("growing", "12", BEAT)
         self.wait_for_lines("program.out", 3)
         snapshot = self.checkpoint(popen.pid)
         self.kill(popen)
@@ -27,7 +28,7 @@ class ManyTimes(Case):
 
     def test_restart_with_an_unlimited_stack(self):
         """The restorer then has the old layout, with its mappings growing upwards."""
-        popen = self.start("growing", "12", "10")
+        popen = self.start("growing", "12", BEAT)
         self.wait_for_lines("program.out", 3)
         snapshot = self.checkpoint(popen.pid)
         self.kill(popen)
@@ -39,7 +40,7 @@ class ManyTimes(Case):
         self.assertEqual(self.foreground(snapshot, preexec_fn=unlimited).wait(20), 0)
 
     def test_restart_without_address_space_randomisation(self):
-        popen = self.start("growing", "12", "10")
+        popen = self.start("growing", "12", BEAT)
         self.wait_for_lines("program.out", 3)
         snapshot = self.checkpoint(popen.pid)
         self.kill(popen)
@@ -49,7 +50,7 @@ class ManyTimes(Case):
         self.assertEqual(restarted.wait(20), 0)
 
     def test_program_without_address_space_randomisation(self):
-        popen = self.start("setarch", "-R", self.program("growing"), "12", "10")
+        popen = self.start("setarch", "-R", self.program("growing"), "12", BEAT)
         self.wait_for_lines("program.out", 3)
         self.assertEqual(self.there_and_back(popen, lambda _: None), 0)
 

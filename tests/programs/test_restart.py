@@ -12,7 +12,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 from case import (BAD_SNAPSHOT, NOT_FOUND, OK, REFUSED, RESTART_FAILED, Case, exists, main, state_letter,  # noqa: E402  pylint: disable=wrong-import-position
                   wait_until)
 
-END_WITH = "import time, os, signal\nprint('up', flush=True)\ntime.sleep(0.8)\n"
+END_WITH = "import time, os, signal\nprint('up', flush=True)\ntime.sleep(1.5)\n"
 
 
 def enter(group, pid):
@@ -162,7 +162,7 @@ class Restart(Case):
         restarted.wait(20)
 
     def test_parent_death_signal_is_off_without_its_parent(self):
-        code = "import ctypes, time\nctypes.CDLL(None).prctl(1, 15, 0, 0, 0)\nprint('up', flush=True)\ntime.sleep(0.8)\n"
+        code = "import ctypes, time\nctypes.CDLL(None).prctl(1, 15, 0, 0, 0)\nprint('up', flush=True)\ntime.sleep(1.5)\n"
         popen = self.start("/usr/bin/python3", "-c", code)
         self.wait_for_lines("program.out", 1)
         snapshot = self.checkpoint(popen.pid)
@@ -209,7 +209,7 @@ class Restart(Case):
         self.assert_says(answer, "control groups", os.path.basename(group))
 
     def test_output_that_grew_after_the_checkpoint_is_put_back(self):
-        popen = self.start("rows", "out", "80", "10")
+        popen = self.start("rows", "out", "80", "20")
         self.wait_for_lines("out", 10)
         snapshot = self.checkpoint(popen.pid)
         popen.wait(20)  # it runs to its end
@@ -217,7 +217,7 @@ class Restart(Case):
         self.assertEqual(self.text("out"), "".join(f"row {n}\n" for n in range(1, 81)))
 
     def test_output_that_grew_can_be_kept_or_refused(self):
-        popen = self.start("rows", "out", "40", "10")
+        popen = self.start("rows", "out", "40", "30")
         self.wait_for_lines("out", 10)
         snapshot = self.checkpoint(popen.pid)
         popen.wait(20)
@@ -329,7 +329,7 @@ class Restart(Case):
         self.kill(pid)
 
     def test_term_ends_the_process_after_its_checkpoint(self):
-        popen = self.start("rows", "out", "40", "10")
+        popen = self.start("rows", "out", "40", "30")
         self.wait_for_lines("out", 5)
         snapshot = self.checkpoint(popen.pid, "--term")
         popen.wait(10)
@@ -371,7 +371,7 @@ class Restart(Case):
         self.assertEqual(b"".join(first) + out, b"".join(b"row %d\n" % n for n in range(1, 61)))
 
     def test_latest_of_a_job_is_restarted_by_name(self):
-        popen = self.start("rows", "out", "60", "10")
+        popen = self.start("rows", "out", "60", "25")
         self.wait_for_lines("out", 5)
         self.checkpoint(popen.pid, "--store", self.store, "--job", "counting")
         self.wait_for_lines("out", 15)

@@ -3,7 +3,6 @@
 """Memory costs what it holds: reservations and zero pages nothing, and crs itself little."""
 import os
 import signal
-import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
@@ -53,13 +52,7 @@ class Sizes(Case):
     def test_memory_of_the_tool_stays_small(self):
         popen = self.start("memory", "400")
         self.wait_for_lines("program.out", 1, 60)
-        words = [self.crs_path, "checkpoint", str(popen.pid), "-o", self.path("snapshot")]
-        process = subprocess.Popen(words, stdout=subprocess.DEVNULL, env=self.environment(), cwd=self.work,
-                                   **self.account.popen_arguments())
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        self.assertEqual(process.returncode, 0)
-        self.assertLess(usage.ru_maxrss, 64 << 10, "peak memory of crs in KiB")
+        self.crs_in_little_memory("checkpoint", popen.pid, "-o", self.path("snapshot"))
         self.kill(popen)
         pid = self.restart(self.path("snapshot"))
         os.kill(pid, signal.SIGTERM)  # it checks every byte before it ends

@@ -32,6 +32,7 @@ from processes import (SKIPPED, Account, Failure, Skip, become_subreaper, child_
 OK, USAGE, NOT_FOUND, NO_PERMISSION, REFUSED, BUSY, TIMED_OUT, BAD_SNAPSHOT, STORAGE, OTHER = 0, 2, 3, 4, 5, 6, 7, 8, 9, 10
 RESTART_FAILED = 125
 CRS_SECONDS = 60
+MOST_MEMORY = 64 << 10  # KiB that one crs command may use, whatever it saves
 OUR_PROGRAMS = ("endure", "growing", "memory", "rows", "thirty_two_bits")  # what the build always makes
 
 OPTIONS = None
@@ -91,7 +92,7 @@ class Case(unittest.TestCase):
                     with open(path, encoding="utf-8", errors="replace") as file:
                         print(f"--- {name}\n{file.read()[-2000:]}", end="")
             print(f"--- kept: {self.work}\n--- repeat: {sys.executable} {sys.argv[0]} --crs {OPTIONS.crs} --programs "
-                  f"{OPTIONS.programs} --who {OPTIONS.who} {type(self).__name__}.{self._testMethodName}")
+                  f"{OPTIONS.programs} --who {OPTIONS.who} {'--sanitized ' if OPTIONS.sanitized else ''}{type(self).__name__}.{self._testMethodName}")
         elif not OPTIONS.keep:
             shutil.rmtree(self.work, ignore_errors=True)
 
@@ -194,6 +195,18 @@ class Case(unittest.TestCase):
         answer = Answer(words, process.returncode, out, err, time.monotonic() - started)
         self.log.append(answer)
         return answer
+
+    def crs_in_little_memory(self, *words):
+        """One crs command that succeeds, and its peak memory is small: measured where the build allows it (--sanitized)."""
+        process = subprocess.Popen([self.crs_path, *map(str, words)], stdout=subprocess.DEVNULL, env=self.environment(),
+                                   cwd=self.work, **self.account.popen_arguments())
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        self.assertEqual(process.returncode, OK)
+        if OPTIONS.sanitized:
+            print("(its peak memory is not judged: this crs is sanitized)", end=" ", flush=True)
+        else:
+            self.assertLess(usage.ru_maxrss, MOST_MEMORY, "peak memory of crs in KiB")
 
     def checkpoint(self, pid, *more):
         """The path of a new snapshot; the process must run on unharmed."""
@@ -304,6 +317,7 @@ def main():
     parser.add_argument("--who", default="root" if os.geteuid() == 0 else "user", choices=("root", "user"))
     parser.add_argument("--scratch", default=os.environ.get("TMPDIR", "/tmp"))
     parser.add_argument("--keep", action="store_true")
+    parser.add_argument("--sanitized", action="store_true", help="crs was built with sanitizers: its memory says nothing")
     OPTIONS, rest = parser.parse_known_args()
     OPTIONS.crs = os.path.abspath(OPTIONS.crs)
     OPTIONS.programs = os.path.abspath(OPTIONS.programs) if OPTIONS.programs else os.path.join(os.path.dirname(OPTIONS.crs), "programs")
