@@ -2,8 +2,8 @@
 // Interrupt: signals that would end a command in the middle of its work, so that it can stop cleanly.
 //
 // What this file knows
-//   People and terminals send SIGINT, SIGQUIT, SIGTERM and SIGHUP; batch systems warn a whole job of its end by
-//   SIGUSR1, SIGUSR2, SIGXCPU or SIGALRM. A reader that went away (SIGPIPE) and a file that may not grow
+//   People and terminals send SIGINT, SIGQUIT, SIGTERM and SIGHUP; batch systems warn a whole job of its end
+//   by SIGUSR1, SIGUSR2, SIGXCPU or SIGALRM. A reader that went away (SIGPIPE) and a file that may not grow
 //   (SIGXFSZ, `ulimit -f`) are errors of a write, with a name.
 #pragma once
 
@@ -11,8 +11,8 @@
 
 namespace crs {
 
-// While it lives the first such signal sets a flag; a second one of it has its default effect. Only one at a time,
-// in main's thread. Signals that were ignored when crs started (nohup) stay ignored.
+// While it lives the first such signal sets a flag; a second one of it has its default effect. Only one at a
+// time, in main's thread. Signals that were ignored when crs started (nohup) stay ignored.
 class InterruptGuard {
  public:
   InterruptGuard();

@@ -8,13 +8,13 @@
 //   for a moment if that is free, so that /proc shows it as before; where the directory is gone too, in the
 //   nearest one above it. Several descriptions, and mappings, of one file find one file again. Owner, mode
 //   and times are given back when all of them are there. A file that another process has as well would be two
-//   afterwards, so that is refused. A memory file (memfd_create(2)) is one that never had a name; it is sealed
-//   against writing before it is mapped, and in all other ways after that.
+//   afterwards, so that is refused. A memory file (memfd_create(2)) is one that never had a name; it is
+//   sealed against writing before it is mapped, and in all other ways after that.
 // What it leaves to others
 //   Descriptions and positions (kinds/regular_files.cc), mappings (memory_map.cc), files that have another
 //   name still (refused there), memory files of huge pages (refused).
 //
-// Kernel interfaces: open(2) O_TMPFILE, lseek(2) SEEK_DATA, memfd_create(2), fcntl(2) F_ADD_SEALS, proc(5) fd.
+// Kernel interfaces: open(2) O_TMPFILE, lseek(2) SEEK_DATA, memfd_create(2), fcntl(2) F_ADD_SEALS, proc(5).
 #pragma once
 
 #include <sys/stat.h>
