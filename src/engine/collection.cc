@@ -23,6 +23,8 @@ Status Collection::collect(FrozenProcess& target, Blockers& blockers, store::Sna
   CollectContext context{target, questions, blockers, writer, &deleted_files_, deadline};
   blockers.set_kind(ThreadTable::section);
   CRS_CHECK(threads_.collect(context).context("threads"));
+  for (std::size_t i = 0; i < target.threads().size(); ++i)
+    target.state().threads[i].has_alternate_stack = threads_.has_alternate_stack(i);
   blockers.set_kind(MemoryMap::section);
   CRS_CHECK(memory_.collect(context).context("memory"));
   blockers.set_kind(DescriptorTable::section);

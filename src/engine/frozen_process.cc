@@ -15,12 +15,14 @@
 #include <cerrno>
 #include <cstring>
 #include <exception>
+#include <limits>
 #include <thread>
 
 #include "engine/dead_register.h"
 #include "engine/frozen_state.h"
 #include "engine/interrupted_calls.h"
 #include "engine/rseq_registration.h"
+#include "engine/shortened_waits.h"
 #include "engine/stuck_threads.h"
 #include "engine/wait_limits.h"
 #include "engine/wait_notes.h"
@@ -152,15 +154,18 @@ std::uint64_t signals_to_deliver(const ProcFields& status, std::uint64_t mask) {
 }
 
 // An EINTR that only we caused is taken back. There is no restart block for the rest of such a call: where
-// the limit is a number in r10 (epoll_wait) and nobody looks at r10 afterwards, the rest takes its place.
+// the limit is in r10 (epoll_wait and its like) and nobody looks at r10 afterwards, the rest takes its place.
 void take_back(FrozenThread& thread, const MemoryReader& read) {
   take_back_eintr(thread.registers);
   const auto limit = find_limit(thread.registers.orig_rax, thread.registers, read);
-  const bool in_r10 = limit && limit->form == LimitForm::milliseconds &&
-                      &argument_of(thread.registers, limit->argument) == &thread.registers.r10;
-  if (!in_r10 || !thread.limit_left || *thread.limit_left >= limit->whole) return;
-  if (!r10_is_dead_at(RemoteAddr(thread.registers.rip), read)) return;
-  thread.registers.r10 = whole_milliseconds(*thread.limit_left);
+  if (!limit || &argument_of(thread.registers, limit->argument) != &thread.registers.r10) return;
+  if (!thread.limit_left || *thread.limit_left >= limit->whole) return;
+  const std::uint64_t left = whole_milliseconds(*thread.limit_left);
+  if (left > static_cast<std::uint64_t>(std::numeric_limits<int>::max())) return;
+  if (!argument_is_dead_at(limit->argument, RemoteAddr(thread.registers.rip), read)) return;
+  // The same call, but for the address of a limit in nanoseconds.
+  if (thread.registers.orig_rax == SYS_epoll_pwait2) thread.registers.orig_rax = SYS_epoll_pwait;
+  thread.registers.r10 = left;
 }
 
 // A wait that the kernel goes on with from a restart block: which one it is, and what is left of its limit.
@@ -185,6 +190,19 @@ void look_at_wait(FrozenThread& thread, const std::optional<Sleep>& sleep, Nanos
   thread.wait_ends = stopped_at + *thread.limit_left;
 }
 
+// A call that begins anew: what is left of its limit. One that an earlier checkpoint shortened gets its own
+// back.
+void look_at_call_made_anew(FrozenThread& thread, const std::optional<Sleep>& sleep, Nanoseconds stopped_at,
+                            const MemoryReader& read) {
+  const auto limit = find_limit(thread.registers.orig_rax, thread.registers, read);
+  if (!limit) return;
+  thread.limit_left = left_of(*limit, sleep, stopped_at);
+  const auto own = find_own_limit(thread.registers, read);
+  if (own) argument_of(thread.registers, limit->argument) = *own;
+  if (thread.registers.orig_rax == SYS_rt_sigtimedwait && (own || *thread.limit_left < limit->whole))
+    thread.shortened = thread.limit_left;
+}
+
 // Of a thread that was stopped inside a call: finds out what is left of its time limit, and whether it owes
 // us an EINTR.
 Status look_at_call(FrozenThread& thread, std::optional<Sleep> sleep, Nanoseconds stopped_at,
@@ -197,11 +215,10 @@ Status look_at_call(FrozenThread& thread, std::optional<Sleep> sleep, Nanosecond
     look_at_wait(thread, sleep, stopped_at, task, read);
     return ok();
   }
-  if (const auto limit = find_limit(thread.registers.orig_rax, thread.registers, read))
-    thread.limit_left = left_of(*limit, sleep, stopped_at);
   CRS_TRY(const ProcFields status, task.status());
   const std::uint64_t mask = mask_of_call(thread.registers, read).value_or(thread.signal_mask);
   if (signals_to_deliver(status, mask) != 0) return ok();
+  look_at_call_made_anew(thread, sleep, stopped_at, read);
   take_back(thread, read);
   // At once, so that the program does not see it even if we are killed.
   if (ptrace(PTRACE_SETREGS, thread.tid.v, nullptr, &thread.registers) != 0) {
@@ -465,6 +482,9 @@ Status FrozenProcess::look() {
     }
   }
   CRS_TRY(frozen.vmas, frozen.proc.maps());
+  for (FrozenThread& thread : frozen.threads) {
+    if (thread.shortened && !can_be_shortened(thread.registers, frozen.vmas, read)) thread.shortened.reset();
+  }
   return ok();
 }
 
@@ -480,12 +500,20 @@ FrozenProcess::~FrozenProcess() {
 void FrozenProcess::release() {
   if (!state_ || state_->released) return;
   state_->released = true;
+  const auto is_shortened = [this](const FrozenThread& thread) {
+    return thread.shortened && !thread.has_alternate_stack && !state_->group_stopped;
+  };
   for (const FrozenThread& thread : state_->threads) {
+    if (is_shortened(thread)) continue;
     try {
       leave_note_of(thread, state_->proc);
     } catch (const std::exception&) {  // out of memory; the next checkpoint knows less
     }
     ptrace(PTRACE_DETACH, thread.tid.v, nullptr, nullptr);
+  }
+  for (const FrozenThread& thread : state_->threads) {
+    if (is_shortened(thread))
+      let_go_shortened(thread.tid, thread.registers, *thread.shortened, state_->memory.get());
   }
 }
 

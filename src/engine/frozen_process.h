@@ -36,6 +36,9 @@ struct FrozenThread {
   // What is left of the relative time limit of an interrupted call (wait_limits.h); nullopt where it has
   // none.
   std::optional<std::chrono::nanoseconds> limit_left;
+  // What a call that begins anew is to be given for its limit (shortened_waits.h); nullopt: its own.
+  std::optional<std::chrono::nanoseconds> shortened;
+  bool has_alternate_stack = true;  // known after remote calls were made
   // When it ends (CLOCK_MONOTONIC), where the kernel goes on counting (needs_restart_block) and tells nobody.
   std::optional<std::chrono::nanoseconds> wait_ends;
 };

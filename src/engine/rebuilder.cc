@@ -17,6 +17,7 @@
 #include "engine/interrupted_calls.h"
 #include "engine/remote_calls.h"
 #include "engine/rseq_registration.h"
+#include "engine/shortened_waits.h"
 #include "engine/wait_limits.h"
 
 namespace crs {
@@ -390,8 +391,15 @@ void Rebuilder::leave_note_of(NsPid ns_tid) {
   leave_note(tid, *task, wait->second);
 }
 
+void Rebuilder::shorten(NsPid ns_tid, const user_regs_struct& registers, std::chrono::nanoseconds left) {
+  shortened_[ns_tid.v] = Shortened{registers, left};
+}
+
 Status Rebuilder::detach() {
+  for (const auto& [id, call] : shortened_)
+    let_go_shortened(host_tid(NsPid(id)), call.registers, call.left, memory_.get());
   for (const NsPid id : ids_) {
+    if (shortened_.contains(id.v)) continue;
     leave_note_of(id);
     if (ptrace(PTRACE_DETACH, host_tid(id).v, nullptr, nullptr) != 0) {
       return Error::from_errno(errno, "let " + to_string(host_tid(id)) + " run", Errc::target_gone);

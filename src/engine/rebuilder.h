@@ -61,6 +61,9 @@ class Rebuilder : public RebuildContext {
   // signals must be blocked. Before leave().
   Result<user_regs_struct> wait_again(NsPid ns_tid, const user_regs_struct& registers,
                                       std::optional<std::chrono::nanoseconds> left);
+  // Of a call that the kernel makes again: detach() lets the thread into it with that limit
+  // (shortened_waits.h).
+  void shorten(NsPid ns_tid, const user_regs_struct& registers, std::chrono::nanoseconds left);
   // From any stop to one at which the kernel restarts calls.
   Status to_signal_stop(NsPid ns_tid);
 
@@ -100,6 +103,11 @@ class Rebuilder : public RebuildContext {
   CallBatch leader_batch_;
   std::map<pid_t, CallBatch> thread_batches_;
   std::map<pid_t, WaitNote> waits_;  // of wait_again()
+  struct Shortened {
+    user_regs_struct registers;
+    std::chrono::nanoseconds left;
+  };
+  std::map<pid_t, Shortened> shortened_;
 };
 
 }  // namespace crs

@@ -286,6 +286,8 @@ Status Restoration::finish_outside(Rebuilder& rebuilder) {
   for (std::size_t i = 0; i < threads_.size(); ++i) {
     if (is_interrupted(registers[i])) CRS_CHECK(rebuilder.to_signal_stop(threads_.ids()[i]));
     CRS_CHECK(threads_.set_state(i, rebuilder.host_tid(threads_.ids()[i]), registers[i]));
+    const auto left = threads_.shortened(i);
+    if (left && is_interrupted(registers[i])) rebuilder.shorten(threads_.ids()[i], registers[i], *left);
   }
   if (threads_.stopped()) kill(rebuilder.pid().v, SIGSTOP);
   return rebuilder.detach();

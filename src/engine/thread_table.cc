@@ -112,6 +112,7 @@ Status ThreadTable::collect(CollectContext& context) {
     }
     const user_regs_struct registers = carry_over_call(thread.registers, read);
     if (thread.limit_left) saved.set_limit_left_ns(thread.limit_left->count());
+    if (thread.shortened && !has_alternate_stack(i)) saved.set_shortened_ns(thread.shortened->count());
     CRS_TRY(const auto rseq, read_rseq_registration(thread.tid));
     saved.set_rseq_address(rseq.address);
     saved.set_rseq_size(rseq.size);
@@ -154,6 +155,7 @@ Status ThreadTable::load(std::string_view bytes) {
     if (thread.name().size() > 15) return bad("a name that is too long");
     if (thread.has_limit_left_ns() && thread.limit_left_ns() < 0)
       return bad("a wait that ended before it began");
+    if (thread.has_shortened_ns() && thread.shortened_ns() < 0) return bad("a limit below zero");
     ids_.emplace_back(thread.id());
   }
   return ok();
@@ -232,6 +234,19 @@ std::optional<std::chrono::nanoseconds> ThreadTable::limit_left(std::size_t inde
   const auto& thread = table_.threads(static_cast<int>(index));
   if (!thread.has_limit_left_ns()) return std::nullopt;
   return std::chrono::nanoseconds(thread.limit_left_ns());
+}
+
+std::optional<std::chrono::nanoseconds> ThreadTable::shortened(std::size_t index) const {
+  const auto& thread = table_.threads(static_cast<int>(index));
+  if (!thread.has_shortened_ns()) return std::nullopt;
+  return std::chrono::nanoseconds(thread.shortened_ns());
+}
+
+bool ThreadTable::has_alternate_stack(std::size_t index) const {
+  stack_t stack{};
+  const auto& bytes = table_.threads(static_cast<int>(index)).alternate_stack();
+  std::memcpy(&stack, bytes.data(), std::min(sizeof stack, bytes.size()));
+  return (stack.ss_flags & SS_DISABLE) == 0;
 }
 
 Status ThreadTable::set_state(std::size_t index, Tid tid, const user_regs_struct& registers) const {

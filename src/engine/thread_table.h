@@ -51,6 +51,8 @@ class ThreadTable {
   user_regs_struct registers(std::size_t index) const;
   AddressRange alternate_stack(std::size_t index) const;  // empty: none
   std::optional<std::chrono::nanoseconds> limit_left(std::size_t index) const;
+  std::optional<std::chrono::nanoseconds> shortened(std::size_t index) const;  // shortened_waits.h
+  bool has_alternate_stack(std::size_t index) const;
   // The last: vector state, registers, signal mask by ptrace(2), of the stopped thread `tid`.
   Status set_state(std::size_t index, Tid tid, const user_regs_struct& registers) const;
   nlohmann::json describe() const;

@@ -23,8 +23,9 @@ constexpr Nanoseconds smallest_part = milliseconds(5);
 // between.
 constexpr Nanoseconds cpu_time_of_a_stop = microseconds(200);
 
-constexpr std::array limited_calls = {SYS_poll,       SYS_nanosleep,   SYS_clock_nanosleep, SYS_futex,
-                                      SYS_epoll_wait, SYS_epoll_pwait, SYS_restart_syscall};
+constexpr std::array limited_calls = {SYS_poll,         SYS_nanosleep,       SYS_clock_nanosleep,
+                                      SYS_futex,        SYS_epoll_wait,      SYS_epoll_pwait,
+                                      SYS_epoll_pwait2, SYS_rt_sigtimedwait, SYS_restart_syscall};
 
 std::optional<Nanoseconds> read_timespec(std::uint64_t address, const MemoryReader& read) {
   timespec value{};
@@ -153,6 +154,8 @@ std::optional<WaitLimit> find_limit(std::uint64_t number, const user_regs_struct
     case SYS_poll: return in_milliseconds(2, registers.rdx);
     case SYS_epoll_wait:
     case SYS_epoll_pwait: return in_milliseconds(3, registers.r10);
+    case SYS_epoll_pwait2: return in_timespec(3, registers.r10, read);
+    case SYS_rt_sigtimedwait: return in_timespec(2, registers.rdx, read);
     case SYS_nanosleep: {
       auto limit = in_timespec(0, registers.rdi, read);
       if (limit) limit->rest = read_timespec(registers.rsi, read);

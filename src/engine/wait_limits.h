@@ -15,9 +15,10 @@
 //   interruption. Limits of CPU clocks are not measured in time that passes; absolute ones need no help.
 //   select(2) and its like need none of this: the kernel writes the rest over the limit. What epoll_wait(2)
 //   still has to wait takes the place of its limit in r10 where the code behind the call does not look
-//   (dead_register.h). Other calls that answer a stop with EINTR (rt_sigtimedwait, semtimedop, io_getevents,
-//   epoll_pwait2, sockets with SO_RCVTIMEO) begin their whole time again. A wait that was interrupted before
-//   counts from then, unless whoever did so left a note (wait_notes.h).
+//   (dead_register.h); epoll_pwait2 becomes an epoll_pwait with the rest in milliseconds. rt_sigtimedwait
+//   gets another limit as it begins anew (shortened_waits.h). Other calls that answer a stop with EINTR begin
+//   their whole time again: semtimedop, and ppoll and pselect with a limit in memory that is only read. A
+//   wait that was interrupted before counts from then, unless whoever did so left a note (wait_notes.h).
 //
 // Kernel interfaces: proc(5), kernel/sched/debug.c, kernel/time/hrtimer.c, fs/select.c,
 // kernel/futex/waitwake.c.

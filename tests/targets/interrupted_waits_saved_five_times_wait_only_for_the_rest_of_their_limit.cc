@@ -13,6 +13,8 @@ TARGET() {
                               {"ppoll", wait_ppoll},
                               {"select", wait_select},
                               {"epoll_wait", wait_epoll},
+                              {"epoll_pwait2", wait_epoll_with_nanoseconds},
+                              {"sigtimedwait", wait_signal},
                               {"futex", wait_futex},
                               {"pthread_cond_timedwait", wait_condition}};
 

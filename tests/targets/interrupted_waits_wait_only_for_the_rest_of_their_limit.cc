@@ -37,6 +37,8 @@ TARGET() {
                               {"pselect with a mask", wait_pselect},
                               {"epoll_wait", wait_epoll},
                               {"epoll_pwait with a mask", wait_epoll_with_mask},
+                              {"epoll_pwait2", wait_epoll_with_nanoseconds},
+                              {"sigtimedwait", wait_signal},
                               {"futex", wait_futex},
                               {"futex until", wait_futex_until},
                               {"futex_waitv until", wait_futexes_until},

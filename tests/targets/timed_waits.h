@@ -13,9 +13,7 @@
 #include <semaphore.h>
 #include <signal.h>
 #include <sys/epoll.h>
-#include <sys/ipc.h>
 #include <sys/select.h>
-#include <sys/sem.h>
 
 #include "tests/target.h"
 
@@ -100,6 +98,18 @@ inline bool wait_epoll_with_mask() {
   sigemptyset(&none);
   return epoll_pwait(empty, &found, 1, limit_s * 1000, &none) == 0;
 }
+inline bool wait_epoll_with_nanoseconds() {
+  static int empty = OK(epoll_create1(0));
+  struct epoll_event found;
+  return epoll_pwait2(empty, &found, 1, &limit_spec, nullptr) == 0;
+}
+inline bool wait_signal() {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGRTMIN + 3);
+  pthread_sigmask(SIG_BLOCK, &set, nullptr);
+  return sigtimedwait(&set, nullptr, &limit_spec) == -1 && errno == EAGAIN;
+}
 inline bool wait_futex() {
   static int word = 5;
   struct timespec limit = limit_spec;
@@ -157,9 +167,10 @@ inline void* run_timed_wait(void* argument) {
   auto* self = static_cast<TimedWait*>(argument);
   const int64_t start = monotonic_ns();
   self->good = self->call();
-  if (!self->good) fprintf(stderr, "  %s: %s\n", self->name, strerror(errno));
-  self->since_go_ms = ms_since_go();
+  const int error = errno;
   self->lasted_ns = monotonic_ns() - start;
+  self->since_go_ms = ms_since_go();
+  if (!self->good) fprintf(stderr, "  %s: %s\n", self->name, strerror(error));
   return nullptr;
 }
 
