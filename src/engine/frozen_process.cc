@@ -336,6 +336,12 @@ Result<const OtherDescriptors*> FrozenProcess::others() const {
   return &*state_->others;
 }
 
+// What was found while they ran, and those that are younger.
+Result<std::span<const Pid>> FrozenProcess::sharing_processes() const {
+  CRS_CHECK(look_at_sharing_processes(state_->pid, living_thread(), state_->sharing));
+  return std::span<const Pid>(state_->sharing.found);
+}
+
 // A thread that was stopped in a restarted wait of which nobody knows which call it is (interrupted_calls.h)
 // was about to leave it, or to fall asleep in it, where the kernel tells. So it is let go, and caught again.
 Result<FrozenProcess> FrozenProcess::freeze(Pid pid, Deadline deadline) {
@@ -374,6 +380,7 @@ Result<FrozenProcess> FrozenProcess::freeze_once(Pid pid, Deadline deadline) {
   State& frozen = *process.state_;
   if (auto locks = read_file("/proc/locks")) frozen.locks = std::move(*locks);
   if (may_share_descriptors(frozen.proc)) CRS_CHECK(process.others());
+  if (!is_zombie(Tid(pid.v))) CRS_CHECK(look_at_sharing_processes(pid, Tid(pid.v), frozen.sharing));
   const Deadline limit = deadline.left() ? deadline : Deadline::after(patience);
   CRS_CHECK(await_stoppable(pid, frozen.proc, limit));
   CRS_CHECK(process.look_at_sleeps());

@@ -84,6 +84,8 @@ class FrozenProcess {
   Result<const std::string*> file_locks() const;
   // What other processes have open (other_processes.h).
   Result<const OtherDescriptors*> others() const;
+  // Those that may share memory, descriptors or working directory with it; to be asked again (sharing.cc).
+  Result<std::span<const Pid>> sharing_processes() const;
 
   // Exactly out.size() bytes; reads what the target itself may not (PROT_NONE) as well. Any thread may call
   // it.

@@ -27,6 +27,7 @@ struct FrozenProcess::State {
   std::string locks;                      // /proc/locks
   bool locks_are_old = true;
   std::optional<OtherDescriptors> others;
+  SharingProcesses sharing;
   bool group_stopped = false;
   bool released = false;
   bool locks_future_mappings = false;  // mlockall(MCL_FUTURE), found out by make_remote_calls()

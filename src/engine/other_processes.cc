@@ -1,7 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/other_processes.h"
 
+#include <linux/kcmp.h>
+#include <sys/syscall.h>
 #include <unistd.h>
+
+#include <algorithm>
+#include <array>
 
 #include "engine/frozen_state.h"
 
@@ -14,16 +19,32 @@ std::string name_of(Pid pid, const ProcDir& proc) {
   return "process " + std::to_string(pid.v) + (stat ? " (" + stat->comm + ")" : std::string());
 }
 
-Status see_processes_but(Pid target, const std::function<void(Pid, const ProcDir&)>& see) {
+Status see_numbers_but(Pid target, const std::function<void(Pid)>& see) {
   CRS_TRY(const auto names, list_directory("/proc"));
   for (const std::string& name : names) {
     const auto number = parse_number(name);
     if (!number) continue;
     const Pid pid(static_cast<pid_t>(*number));
-    if (pid == target || pid.v == getpid()) continue;
-    if (const auto proc = ProcDir::open(pid)) see(pid, *proc);
+    if (pid != target && pid.v != getpid()) see(pid);
   }
   return ok();
+}
+
+Status see_processes_but(Pid target, const std::function<void(Pid, const ProcDir&)>& see) {
+  return see_numbers_but(target, [&](Pid pid) {
+    if (const auto proc = ProcDir::open(pid)) see(pid, *proc);
+  });
+}
+
+// Another text after each process or thread that anybody made, in this pid namespace or below; "" if unknown.
+std::string newest_process() {
+  const auto text = read_file("/proc/loadavg");
+  return text ? text->substr(text->rfind(' ') + 1) : std::string();
+}
+
+bool shares_something(Tid a, Tid b) {
+  constexpr std::array types{KCMP_VM, KCMP_FILES, KCMP_FS};
+  return std::ranges::any_of(types, [&](int type) { return syscall(SYS_kcmp, a.v, b.v, type, 0, 0) == 0; });
 }
 
 }  // namespace
@@ -45,6 +66,15 @@ Status look_at_other_descriptors(Pid target, OtherDescriptors& seen) {
       auto link = proc.read_link("fd/" + std::to_string(fd.v));
       if (link) seen.all.push_back({pid, fd, std::move(*link)});
     }
+  });
+}
+
+Status look_at_sharing_processes(Pid target, Tid living, SharingProcesses& seen) {
+  std::string newest = newest_process();
+  if (!newest.empty() && newest == seen.newest) return ok();
+  seen.newest = std::move(newest);
+  return see_numbers_but(target, [&](Pid pid) {
+    if (seen.looked_at.insert(pid).second && shares_something(living, Tid(pid.v))) seen.found.push_back(pid);
   });
 }
 

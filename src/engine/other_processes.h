@@ -9,7 +9,7 @@
 //   are new, such as a grandchild that was made in between. What is not seen is a descriptor that an older
 //   process was sent in a message just then.
 //
-// Kernel interfaces: proc(5) fd and maps.
+// Kernel interfaces: proc(5) fd, maps and loadavg, kcmp(2).
 #pragma once
 
 #include <functional>
@@ -49,6 +49,16 @@ Status see_other_descriptors(const FrozenProcess& target,
                              const std::function<void(const OtherDescriptor&)>& see);
 // Without a target.
 Status see_all_descriptors(const std::function<void(const OtherDescriptor&)>& see);
+
+// Processes that share memory, descriptor table or working directory with the target without being threads of
+// it (clone(2) with CLONE_VM, CLONE_FILES or CLONE_FS). Only the target makes such, so those that are no
+// older than a look are found by another. Processes of users that we may not look into are passed over.
+struct SharingProcesses {
+  std::set<Pid> looked_at;
+  std::vector<Pid> found;
+  std::string newest;  // the number that the last process got (proc(5), loadavg)
+};
+Status look_at_sharing_processes(Pid target, Tid living, SharingProcesses& seen);
 
 struct OtherMapping {
   Pid pid;

@@ -6,13 +6,13 @@
 //   a directory that was deleted, renamed away or mounted over is found. A deleted directory is empty for
 //   ever and has no entry anywhere: one that is made, entered and removed is as good. It is made where the
 //   old one was, if that is free, so that its name in /proc is the same. A root directory other than ours
-//   (chroot(2)) is refused. Threads share both, unless one left with unshare(CLONE_FS); kcmp(2) tells.
+//   (chroot(2)) is refused.
+// What it leaves to others
+//   Threads with a working directory of their own (sharing.cc).
 //
-// Kernel interfaces: proc(5), chdir(2), kcmp(2).   Round trip: tests/targets/working_directory_*.cc
+// Kernel interfaces: proc(5), chdir(2).   Round trip: tests/targets/working_directory_*.cc
 #include <fcntl.h>
-#include <linux/kcmp.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -42,12 +42,6 @@ class WorkingDirectoryKind : public ResourceKind {
   Status collect(CollectContext& context) override {
     CRS_CHECK(collect_root(context));
     CRS_CHECK(collect_directory(context));
-    const auto threads = context.target.threads();
-    for (const FrozenThread& thread : threads.subspan(1)) {
-      if (syscall(SYS_kcmp, threads.front().tid.v, thread.tid.v, KCMP_FS, 0, 0) <= 0) continue;
-      context.blockers.add("thread " + to_string(thread.ns_tid),
-                           "it has a working directory and umask of its own (unshare(2) with CLONE_FS)", "");
-    }
     return ok();
   }
 
