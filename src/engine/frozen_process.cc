@@ -342,6 +342,12 @@ Result<std::span<const Pid>> FrozenProcess::sharing_processes() const {
   return std::span<const Pid>(state_->sharing.found);
 }
 
+// Where they lived while they ran, and of those that are younger.
+Result<const std::map<Tid, ThreadNamespaces>*> FrozenProcess::thread_namespaces() const {
+  CRS_CHECK(look_at_thread_namespaces(state_->proc, state_->thread_namespaces));
+  return &state_->thread_namespaces;
+}
+
 // A thread that was stopped in a restarted wait of which nobody knows which call it is (interrupted_calls.h)
 // was about to leave it, or to fall asleep in it, where the kernel tells. So it is let go, and caught again.
 Result<FrozenProcess> FrozenProcess::freeze(Pid pid, Deadline deadline) {
@@ -380,6 +386,7 @@ Result<FrozenProcess> FrozenProcess::freeze_once(Pid pid, Deadline deadline) {
   State& frozen = *process.state_;
   if (auto locks = read_file("/proc/locks")) frozen.locks = std::move(*locks);
   if (may_share_descriptors(frozen.proc)) CRS_CHECK(process.others());
+  CRS_CHECK(look_at_thread_namespaces(frozen.proc, frozen.thread_namespaces));
   if (!is_zombie(Tid(pid.v))) CRS_CHECK(look_at_sharing_processes(pid, Tid(pid.v), frozen.sharing));
   const Deadline limit = deadline.left() ? deadline : Deadline::after(patience);
   CRS_CHECK(await_stoppable(pid, frozen.proc, limit));

@@ -11,12 +11,14 @@
 #include <sys/user.h>
 
 #include <chrono>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
 #include <vector>
 
 #include "engine/other_processes.h"
+#include "engine/thread_namespaces.h"
 #include "os/deadline.h"
 #include "os/ids.h"
 #include "os/owned_fd.h"
@@ -86,6 +88,8 @@ class FrozenProcess {
   Result<const OtherDescriptors*> others() const;
   // Those that may share memory, descriptors or working directory with it; to be asked again (sharing.cc).
   Result<std::span<const Pid>> sharing_processes() const;
+  // Where each thread lives.
+  Result<const std::map<Tid, ThreadNamespaces>*> thread_namespaces() const;
 
   // Exactly out.size() bytes; reads what the target itself may not (PROT_NONE) as well. Any thread may call
   // it.

@@ -28,6 +28,7 @@ struct FrozenProcess::State {
   bool locks_are_old = true;
   std::optional<OtherDescriptors> others;
   SharingProcesses sharing;
+  std::map<Tid, ThreadNamespaces> thread_namespaces;
   bool group_stopped = false;
   bool released = false;
   bool locks_future_mappings = false;  // mlockall(MCL_FUTURE), found out by make_remote_calls()

@@ -8,7 +8,8 @@
 //   ours with that map, and a pid namespace below ours. Everything else that differs is a blocker by name.
 //   Whose namespace is below whose: ioctl_ns(2), NS_GET_PARENT. Mount namespaces have no parents; their
 //   tables of mounts are compared, /proc left out. A mount that came to ours later does no harm. The init of
-//   a pid namespace cannot be restored as such: number 1 is then the restorer's.
+//   a pid namespace cannot be restored as such: number 1 is then the restorer's. Threads of a restored
+//   process all live where it does, so one that moved elsewhere is a blocker.
 //
 // Kernel interfaces: namespaces(7), ioctl_ns(2), proc(5).   Round trip: tests/targets/namespaces_*.cc
 #include <fcntl.h>
@@ -95,7 +96,7 @@ class NamespacesKind : public ResourceKind {
     CRS_CHECK(collect_pid(context, theirs, ours));
     CRS_CHECK(collect_mounts(context, theirs, ours));
     CRS_CHECK(collect_for_children(context, theirs));
-    return ok();
+    return collect_threads(context);
   }
 
   Result<std::string> save() const override { return std::string(); }
@@ -168,6 +169,28 @@ class NamespacesKind : public ResourceKind {
       if (own == children || (children.empty() && own.empty())) continue;
       context.blockers.add(entry + " namespace",
                            "the children of the process will live in another one (unshare(2))",
+                           "crs cannot save such programs yet");
+    }
+    return ok();
+  }
+
+  static Status collect_threads(CollectContext& context) {
+    const auto threads = context.target.threads();
+    if (threads.size() == 1) return ok();
+    CRS_TRY(const auto* const all, context.target.thread_namespaces());
+    const auto first = all->find(threads.front().tid);
+    if (first == all->end()) return ok();  // a kernel without namespaces
+    for (const FrozenThread& thread : threads.subspan(1)) {
+      const auto own = all->find(thread.tid);
+      if (own == all->end()) return Error(Errc::target_gone, to_string(thread.tid) + " ended");
+      std::string names;
+      for (std::size_t i = 0; i < thread_namespace_entries.size(); ++i) {
+        if (own->second[i] == first->second[i]) continue;
+        names += (names.empty() ? "" : ", ") + std::string(thread_namespace_entries[i]);
+      }
+      if (names.empty()) continue;
+      context.blockers.add("thread " + to_string(thread.ns_tid),
+                           "it lives in other namespaces than the process (unshare(2), setns(2)): " + names,
                            "crs cannot save such programs yet");
     }
     return ok();
