@@ -2,17 +2,19 @@
 // Confinement: what others, or the program itself, have locked it into, and which crs cannot rebuild yet.
 //
 // What this file knows
-//   A restart must never open a sandbox. Shadow stacks, local descriptor tables, I/O port permissions and
-//   core scheduling cookies are found here, and each is a blocker. Seccomp filters and system call dispatch
-//   are found before anything is called inside the target, since they would answer those calls. The label of
-//   a security module is given by who starts a process, so it must be the same for the process, for crs now
-//   and for crs at the restart. iopl(2) cannot be seen (root's own affair).
+//   A restart must never open a sandbox. Shadow stacks, segments of the program's own, I/O port permissions
+//   and core scheduling cookies are found here, and each is a blocker. Segments lie in the local descriptor
+//   table, or in three entries of the global one that each thread has for itself. Seccomp filters and system
+//   call dispatch are found before anything is called inside the target, since they would answer those calls.
+//   The label of a security module is given by who starts a process, so it must be the same for the process,
+//   for crs now and for crs at the restart. iopl(2) cannot be seen (root's own affair).
 // What it leaves to others
 //   Switches of prctl(2) that can be set again (hardening.cc), capabilities (credentials.cc),
 //   Landlock (landlock.cc).
 //
-// Kernel interfaces: proc(5), ptrace(2), modify_ldt(2), prctl(2).   Round trip:
+// Kernel interfaces: proc(5), ptrace(2), modify_ldt(2), set_thread_area(2), prctl(2).   Round trip:
 // tests/targets/confinement_*.cc
+#include <asm/ldt.h>
 #include <elf.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
@@ -20,6 +22,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 
@@ -48,6 +51,16 @@ struct DispatchConfig {
 };
 
 constexpr std::size_t ldt_entry_size = 8;  // bytes
+
+// An entry that nobody set reads as an empty segment that is not present.
+bool has_own_segment(Tid thread) {
+  constexpr std::array<std::uintptr_t, 3> entries{12, 13, 14};  // GDT_ENTRY_TLS_MIN on; asm/segment.h
+  return std::ranges::any_of(entries, [thread](std::uintptr_t entry) {
+    user_desc segment{};
+    return ptrace(PTRACE_GET_THREAD_AREA, thread.v, entry, &segment) == 0 &&
+           (segment.seg_not_present == 0 || segment.base_addr != 0 || segment.limit != 0);
+  });
+}
 
 // What a security module calls the process; empty where none does (EINVAL, ENOENT).
 std::string read_label(const ProcDir& proc) {
@@ -142,6 +155,10 @@ class ConfinementKind : public ResourceKind {
     if (features && features->find("shstk") != std::string_view::npos) {
       context.blockers.add(name, "it runs with a shadow stack",
                            "start the program with GLIBC_TUNABLES=glibc.cpu.x86_shstk=off");
+    }
+    if (has_own_segment(thread.tid)) {
+      context.blockers.add(name, "it made segments of its own with set_thread_area(2)",
+                           "crs cannot save such programs yet");
     }
     std::array<std::byte, 8192> ports{};
     iovec area{ports.data(), ports.size()};
