@@ -9,6 +9,7 @@
 #include "engine/kinds/hardening.pb.h"
 #include "engine/kinds/itimers.pb.h"
 #include "engine/kinds/limits.pb.h"
+#include "engine/kinds/mapping_count.pb.h"
 #include "engine/kinds/oom_score.pb.h"
 #include "engine/kinds/pending_signals.pb.h"
 #include "engine/kinds/posix_timers.pb.h"
@@ -89,6 +90,8 @@ TEST(ProcessSections, TimersHaveTimesAndIdsThatExist) {
 
 TEST(ProcessSections, AttributesAreWithinTheirRanges) {
   expect_refused<state::Umask>("umask", [](auto& umask) { umask.set_mask(01000); });
+  expect_refused<state::MappingCount>("mapping_count",
+                                      [](auto& count) { count.set_mappings(~std::uint64_t{0}); });
   expect_refused<state::OomScore>("oom_score", [](auto& score) { score.set_adjustment(1001); });
   expect_refused<state::WorkingDirectory>("working_directory",
                                           [](auto& directory) { directory.set_path("here"); });
