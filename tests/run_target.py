@@ -37,7 +37,7 @@ EXIT_REFUSED = 5
 def directives(source):
     """The comments at the head of a target that are meant for the harness, as {name: value}."""
     found = {}
-    names = "flags|compiler|needs|lock|expect|outside-view|timeout|checkpoint-args|restart-args|settle|checkpoints|dead-time|variants"
+    names = "flags|compiler|needs|lock|expect|outside-view|timeout|checkpoint-args|restart-args|notes|settle|checkpoints|dead-time|variants"
     with open(source, encoding="utf-8") as file:
         for line in file:
             match = re.match(rf"^// ({names}): *(.*\S)", line)
@@ -145,7 +145,14 @@ class Run:
         lines = out.strip().splitlines()
         if not lines or not os.path.exists(os.path.join(lines[-1], "manifest.json")):
             raise Failure(f"crs checkpoint: the last line of stdout is not a snapshot: {lines[-1:]}")
+        self.expect_notes(err.replace(self.work, ""))
         return lines[-1]
+
+    def expect_notes(self, notes):
+        for word in self.wishes.get("notes", "").split():
+            wanted = not word.startswith("!")
+            if (word.lstrip("!").lower() in notes.lower()) != wanted:
+                raise Failure(f"the notes of crs checkpoint {'lack' if wanted else 'hold'} {word.lstrip('!')!r}:\n{notes}")
 
     def checkpoints(self):
         """One, or as many as the target wishes, the same while apart as before the first; answers the last."""
