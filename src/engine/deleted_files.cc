@@ -13,6 +13,7 @@
 #include <set>
 
 #include "engine/file_spaces.h"
+#include "engine/obstacles.h"
 #include "engine/other_processes.h"
 
 namespace crs {
@@ -178,6 +179,10 @@ Result<std::optional<std::uint32_t>> DeletedFiles::add(CollectContext& context, 
     return std::optional(index);
   }
   const std::string object = to_string(fd) + " (" + link + ")";
+  if (const auto obstacle = status.st_nlink == 0 ? std::nullopt : find_obstacle(link)) {
+    context.blockers.add(object, obstacle->reason, obstacle->remedy);
+    return std::optional<std::uint32_t>();
+  }
   if (status.st_nlink != 0) {
     context.blockers.add(
         object,

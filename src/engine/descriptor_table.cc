@@ -14,6 +14,7 @@
 #include <tuple>
 
 #include "engine/descriptor_table.pb.h"
+#include "engine/obstacles.h"
 #include "engine/own_stream.h"
 
 namespace crs {
@@ -44,7 +45,7 @@ class RaisedFileLimit {
 
 struct Seen {
   RemoteFd fd;
-  std::string path;
+  std::string path;  // empty: too long to be told
   std::string fdinfo;
   struct stat status {};
   std::uint32_t flags = 0;  // with O_CLOEXEC
@@ -68,7 +69,9 @@ Result<Seen> look_at(const FrozenProcess& target, RemoteFd fd) {
   Seen seen;
   seen.fd = fd;
   const std::string number = std::to_string(fd.v);
-  CRS_TRY(seen.path, target.proc().read_link("fd/" + number));
+  auto path = target.proc().read_link("fd/" + number);
+  if (!path && path.error().error_number() != ENAMETOOLONG) return std::move(path).error();
+  if (path) seen.path = std::move(*path);
   CRS_TRY(seen.fdinfo, target.proc().read("fdinfo/" + number));
   const ProcFields fields = ProcFields::parse(seen.fdinfo);
   const auto flags = fields.number("flags", 8);
@@ -249,6 +252,11 @@ Status DescriptorTable::collect(CollectContext& context, std::span<const ActiveK
     description.set_id(file.id);
     description.set_path(file.path);
     description.set_flags(file.flags);
+    if (file.path.empty()) {
+      const Obstacle obstacle = too_long_a_name();
+      context.blockers.add(fd_list(file.fds), obstacle.reason, obstacle.remedy);
+      continue;
+    }
     const ActiveKind* owner = nullptr;
     for (const ActiveKind& each : kinds) {
       if (!each.kind->claims(file)) continue;

@@ -18,6 +18,7 @@
 #include "engine/deleted_files.h"
 #include "engine/frozen_state.h"
 #include "engine/mapped_locks.h"
+#include "engine/obstacles.h"
 #include "engine/other_processes.h"
 #include "engine/page_scan.h"
 #include "engine/vdso.h"
@@ -240,9 +241,11 @@ class Collector {
     std::uint32_t flags = 0;
     CRS_TRY(const auto fd, find_descriptor(vma, status, flags));
     if (fd && status.st_nlink == 0) return add_deleted_file(vma, mapping, *fd, status, flags);
+    const auto obstacle = find_obstacle(vma.name);
     if (vma.shared) {
       CRS_TRY(const bool ours, is_only_here(vma));
       if (ours) return add_object(vma, mapping);
+      if (obstacle) return block(vma, obstacle->reason, obstacle->remedy);
       return block(vma, "the file behind this shared memory was deleted or replaced",
                    "such memory cannot be saved yet; put the file back under its name, or let the program "
                    "keep it open");
@@ -259,8 +262,9 @@ class Collector {
     if (readable > 0) contents_.push_back({vma.start, readable, 0, vma.start, false});
     mapping.set_has_content(readable > 0);
     if (lost_.insert({vma.name, true}).second) {
-      context_.blockers.note(vma.name +
-                             " was deleted or replaced while the program uses it; its pages are saved");
+      const std::string reason =
+          obstacle ? ": " + obstacle->reason : " was deleted or replaced while the program uses it";
+      context_.blockers.note(vma.name + reason + "; its pages are saved");
     }
     return true;
   }

@@ -11,6 +11,8 @@
 #include <optional>
 #include <vector>
 
+#include "engine/obstacles.h"
+
 namespace crs {
 namespace {
 
@@ -124,8 +126,9 @@ Status PathFilesKind::collect_file(CollectContext& context, const OpenFile& file
   struct stat named {};
   const bool there = status_of(file.path, file.status.st_mode, named) == 0 && is_same(named, file.status);
   if (!there && !collect_deleted(context, file, saved)) {
-    context.blockers.add(name_of(file), "it was deleted or renamed while the program has it open",
-                         "give it its name back");
+    const Obstacle why = find_obstacle(file.path).value_or(
+        Obstacle{"it was deleted or renamed while the program has it open", "give it its name back"});
+    context.blockers.add(name_of(file), why.reason, why.remedy);
   }
   *state_.add_files() = std::move(saved);
   return ok();

@@ -30,6 +30,7 @@
 #include <set>
 
 #include "engine/kinds/pipes.pb.h"
+#include "engine/obstacles.h"
 #include "engine/other_processes.h"
 #include "engine/own_stream.h"
 #include "engine/resource_kind.h"
@@ -85,8 +86,9 @@ class PipesKind : public ResourceKind {
     }
     if (file.local < 0) return Error(Errc::permission, "cannot get a copy of " + object);
     if (named && !leads_to(file.path, file.status)) {
-      context.blockers.add(object, "the named pipe was deleted or renamed while the program has it open",
-                           "give it its name back");
+      const Obstacle why = find_obstacle(file.path).value_or(Obstacle{
+          "the named pipe was deleted or renamed while the program has it open", "give it its name back"});
+      context.blockers.add(object, why.reason, why.remedy);
     }
     Facts& facts = facts_[key_of(end)];
     facts.reader = facts.reader || can_read(file.flags);

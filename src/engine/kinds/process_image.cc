@@ -19,13 +19,13 @@
 #include <cstddef>
 
 #include "engine/kinds/process_image.pb.h"
+#include "engine/obstacles.h"
 #include "engine/resource_kind.h"
 
 namespace crs {
 namespace {
 
 constexpr std::size_t auxv_limit = 4096;
-constexpr std::string_view deleted = " (deleted)";
 
 class ProcessImageKind : public ResourceKind {
  public:
@@ -36,12 +36,16 @@ class ProcessImageKind : public ResourceKind {
 
   Status collect(CollectContext& context) override {
     const FrozenProcess& target = context.target;
-    CRS_TRY(std::string executable, target.proc().read_link("exe"));
+    auto link = target.proc().read_link("exe");
+    if (!link && link.error().error_number() != ENAMETOOLONG) return std::move(link).error();
+    std::string executable = link ? std::move(*link) : std::string();
     struct stat running {};
     struct stat on_disk {};
     if (fstatat(target.proc().fd(), "exe", &running, 0) != 0) return Error::from_errno(errno, "stat exe");
-    if (executable.ends_with(deleted) || stat(executable.c_str(), &on_disk) != 0 ||
-        on_disk.st_ino != running.st_ino || on_disk.st_dev != running.st_dev) {
+    if (const auto obstacle = executable.empty() ? too_long_a_name() : find_obstacle(executable)) {
+      context.blockers.add("executable " + executable, obstacle->reason, obstacle->remedy);
+    } else if (stat(executable.c_str(), &on_disk) != 0 || on_disk.st_ino != running.st_ino ||
+               on_disk.st_dev != running.st_dev) {
       context.blockers.add("executable " + executable, "it was deleted or replaced while it runs",
                            "put the file that was started back under its name");
     }

@@ -19,6 +19,7 @@
 #include <filesystem>
 
 #include "engine/kinds/working_directory.pb.h"
+#include "engine/obstacles.h"
 #include "engine/resource_kind.h"
 
 namespace crs {
@@ -89,18 +90,26 @@ class WorkingDirectoryKind : public ResourceKind {
  private:
   static Status collect_root(CollectContext& context) {
     CRS_TRY(const auto theirs, status_of_entry(context.target.proc(), "root"));
-    CRS_TRY(const std::string path, context.target.proc().read_link("root"));
     struct stat ours {};
     if (stat("/", &ours) != 0) return Error::from_errno(errno, "stat of /");
     if (same_file(theirs, ours)) return ok();
-    context.blockers.add("root directory " + path, "the process runs with another root directory than crs",
+    const auto path = context.target.proc().read_link("root");
+    context.blockers.add("root directory " + (path ? *path : std::string()),
+                         "the process runs with another root directory than crs",
                          "run crs with the same root directory");
     return ok();
   }
 
   Status collect_directory(CollectContext& context) {
     CRS_TRY(const auto directory, status_of_entry(context.target.proc(), "cwd"));
-    CRS_TRY(const std::string path, context.target.proc().read_link("cwd"));
+    const auto link = context.target.proc().read_link("cwd");
+    if (!link && link.error().error_number() != ENAMETOOLONG) return link.error();
+    if (!link) {
+      Obstacle obstacle = too_long_a_name();
+      context.blockers.add("working directory", std::move(obstacle.reason), std::move(obstacle.remedy));
+      return ok();
+    }
+    const std::string& path = *link;
     state_.set_path(path);
     struct stat named {};
     if (directory.st_nlink == 0) {
