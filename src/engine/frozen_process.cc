@@ -143,20 +143,9 @@ Status read_registers(FrozenThread& thread, int memory) {
   return ok();
 }
 
-// Signals that a thread in no handler will hear of: pending, not blocked, and not thrown away at delivery.
-// (While it is traced, ignored ones are kept pending as well.)
-std::uint64_t signals_to_deliver(const ProcFields& status, std::uint64_t mask) {
-  const auto field = [&](const char* name) { return status.number(name, 16).value_or(0); };
-  const auto bit = [](int signal) { return std::uint64_t{1} << (signal - 1); };
-  const std::uint64_t ignored_by_default = bit(SIGCHLD) | bit(SIGURG) | bit(SIGWINCH) | bit(SIGCONT);
-  const std::uint64_t ignored = field("SigIgn") | (ignored_by_default & ~field("SigCgt"));
-  return (field("SigPnd") | field("ShdPnd")) & ~mask & ~ignored;
-}
-
-// An EINTR that only we caused is taken back. There is no restart block for the rest of such a call: where
-// the limit is in r10 (epoll_wait and its like) and nobody looks at r10 afterwards, the rest takes its place.
-void take_back(FrozenThread& thread, const MemoryReader& read) {
-  take_back_eintr(thread.registers);
+// There is no restart block for the rest of a call that answered EINTR: where the limit is in r10 (epoll_wait
+// and its like) and nobody looks at r10 afterwards, the rest takes its place.
+void put_rest_into_register(FrozenThread& thread, const MemoryReader& read) {
   const auto limit = find_limit(thread.registers.orig_rax, thread.registers, read);
   if (!limit || &argument_of(thread.registers, limit->argument) != &thread.registers.r10) return;
   if (!thread.limit_left || *thread.limit_left >= limit->whole) return;
@@ -203,24 +192,18 @@ void look_at_call_made_anew(FrozenThread& thread, const std::optional<Sleep>& sl
     thread.shortened = thread.limit_left;
 }
 
-// Of a thread that was stopped inside a call: finds out what is left of its time limit, and whether it owes
-// us an EINTR.
+// Of a thread that was stopped inside a call: finds out what is left of its time limit.
 Status look_at_call(FrozenThread& thread, std::optional<Sleep> sleep, Nanoseconds stopped_at,
                     const ProcDir& proc, const MemoryReader& read) {
-  const bool unearned = has_unearned_eintr(thread.registers);
-  if (!unearned && !needs_restart_block(thread.registers)) return ok();
+  if (!thread.eintr_taken_back && !needs_restart_block(thread.registers)) return ok();
   CRS_TRY(const ProcDir task, proc.open_task(thread.tid));
   if (sleep && !slept_until_the_stop(*sleep, task)) sleep.reset();
-  if (!unearned) {
+  if (!thread.eintr_taken_back) {
     look_at_wait(thread, sleep, stopped_at, task, read);
     return ok();
   }
-  CRS_TRY(const ProcFields status, task.status());
-  const std::uint64_t mask = mask_of_call(thread.registers, read).value_or(thread.signal_mask);
-  if (signals_to_deliver(status, mask) != 0) return ok();
   look_at_call_made_anew(thread, sleep, stopped_at, read);
-  take_back(thread, read);
-  // At once, so that the program does not see it even if we are killed.
+  put_rest_into_register(thread, read);
   if (ptrace(PTRACE_SETREGS, thread.tid.v, nullptr, &thread.registers) != 0) {
     return Error::from_errno(errno, "set registers of " + to_string(thread.tid), Errc::target_gone);
   }
@@ -312,6 +295,15 @@ Result<bool> await_interrupt(Tid tid, Deadline deadline) {
     if (ptrace(PTRACE_CONT, tid.v, nullptr, signal) != 0)
       return Error(Errc::target_gone, to_string(tid) + " ended");
   }
+}
+
+// An EINTR that only we caused is taken back, at once, so that the program does not see it even if we are
+// killed. Where a signal waits to be delivered the kernel makes it EINTR again.
+bool take_back_eintr_of(Tid tid) {
+  user_regs_struct registers{};
+  if (ptrace(PTRACE_GETREGS, tid.v, nullptr, &registers) != 0 || !has_unearned_eintr(registers)) return false;
+  take_back_eintr(registers);
+  return ptrace(PTRACE_SETREGS, tid.v, nullptr, &registers) == 0;
 }
 
 }  // namespace
@@ -410,6 +402,8 @@ Result<FrozenProcess> FrozenProcess::freeze_once(Pid pid, Deadline deadline) {
       auto stopped = await_interrupt(tid, limit);
       if (stopped) {
         frozen.group_stopped = frozen.group_stopped || *stopped;
+        const auto thread = std::ranges::find(frozen.threads, tid, &FrozenThread::tid);
+        thread->eintr_taken_back = take_back_eintr_of(tid);
       } else if (stopped.error().code() == Errc::target_gone &&
                  (tid.v != pid.v || others_live(frozen.proc, pid))) {
         std::erase_if(frozen.threads, [tid](const FrozenThread& thread) { return thread.tid == tid; });

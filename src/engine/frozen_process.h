@@ -33,6 +33,7 @@ struct FrozenThread {
   // As the stop found them, orig_rax and -ERESTART values included; orig_rax SYS_restart_syscall only where
   // it is not known which call goes on.
   user_regs_struct registers{};
+  bool eintr_taken_back = false;  // has_unearned_eintr() held as it stopped
   std::uint64_t signal_mask = 0;  // bit n-1: signal n
   Bytes xstate;                   // NT_X86_XSTATE, uncompacted
   // What is left of the relative time limit of an interrupted call (wait_limits.h); nullopt where it has

@@ -78,21 +78,6 @@ void take_back_eintr(user_regs_struct& registers) {
   registers.rax = static_cast<std::uint64_t>(-restart_no_hand);
 }
 
-std::optional<std::uint64_t> mask_of_call(const user_regs_struct& registers, const MemoryReader& read) {
-  std::uint64_t address = 0;
-  switch (registers.orig_rax) {
-    case SYS_epoll_pwait:
-    case SYS_epoll_pwait2: address = registers.r8; break;
-    case SYS_ppoll: address = registers.r10; break;
-    case SYS_pselect6:  // its address is in a struct with its size
-      if (registers.r9 != 0) address = peek<std::uint64_t>(read, registers.r9).value_or(0);
-      break;
-    default: break;
-  }
-  if (address == 0) return std::nullopt;
-  return peek<std::uint64_t>(read, address);
-}
-
 bool is_interrupted(const user_regs_struct& registers) {
   if (static_cast<std::int64_t>(registers.orig_rax) < 0) return false;
   const std::int64_t interruption = interruption_of(registers);

@@ -15,9 +15,10 @@
 //   restart_syscall(2), and the kernel does not tell which call that goes on with. Only nanosleep,
 //   clock_nanosleep, poll and futex get there. The last to interrupt it may have left a note (wait_notes.h).
 //   Some calls answer any interruption with a plain EINTR (signal(7)): epoll_wait, sigtimedwait, semop and
-//   others, and select, pselect and ppoll where the kernel cannot write what is left of their limit. When no
-//   signal was there to be delivered, that EINTR is ours and is taken back: -ERESTARTNOHAND, so that one
-//   which comes until the thread runs on still makes it EINTR.
+//   others, and select, pselect and ppoll where the kernel cannot write what is left of their limit. That
+//   EINTR is ours, or that of a signal which is still to be delivered: at a stop the kernel has not come to
+//   that yet. It is taken back: -ERESTARTNOHAND, so that a signal with a handler, waiting or to come until
+//   the thread runs on, makes it EINTR again.
 //
 // Kernel interfaces: signal(7), restart_syscall(2), include/linux/errno.h.
 #pragma once
@@ -37,11 +38,9 @@ namespace crs {
 
 using MemoryReader = std::function<Status(RemoteAddr, std::span<std::byte>)>;
 
-// Whether the registers show a call whose EINTR can only come from our stop, given that no signal is to be
-// delivered.
+// Whether the registers show a call whose EINTR can only come from our stop, or from a signal that is still
+// to be delivered.
 bool has_unearned_eintr(const user_regs_struct& registers);
-// The signal mask that the call itself set for its own time (ppoll and the like); nullopt where it set none.
-std::optional<std::uint64_t> mask_of_call(const user_regs_struct& registers, const MemoryReader& read);
 // Turns that into a call which the kernel, or remake_call, makes again.
 void take_back_eintr(user_regs_struct& registers);
 
