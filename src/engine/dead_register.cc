@@ -69,7 +69,8 @@ class Decoder {
   void jump(Next next, std::size_t size) {
     std::int32_t distance = 0;
     if (size == 1) {
-      distance = static_cast<std::int8_t>(take());
+      distance = take();
+      if (distance >= 128) distance -= 256;
     } else {
       std::array<std::uint8_t, 4> bytes{};
       for (std::uint8_t& byte : bytes) byte = take();
