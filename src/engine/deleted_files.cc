@@ -122,6 +122,17 @@ Status collect_attributes(int fd, state::DeletedFile& file) {
   return ok();
 }
 
+// As a snapshot tells of it; the name of one in memory may be anything.
+bool is_sound(const state::DeletedFile& file) {
+  const std::string& path = file.path();
+  const bool has_place = path.size() > 1 && path[0] == '/' && path.find('\0') == std::string::npos;
+  const bool named = file.in_memory() ? path.starts_with(memory_file_prefix) : !path.ends_with('/');
+  return has_place && named && (file.first_flags() & ~lasting_flags) == 0 && file.size() <= largest_size &&
+         (file.mode() & ~07777u) == 0 && (file.seals() & ~(file.in_memory() ? known_seals : 0)) == 0 &&
+         std::ranges::all_of(file.attributes(),
+                             [](const auto& each) { return is_programs_attribute(each.name()); });
+}
+
 // Reads stretches of data of a file and writes them as chunks of a space.
 class ContentSaver {
  public:
@@ -310,13 +321,7 @@ Status DeletedFiles::load(std::string_view bytes) {
   if (state_.files_size() > static_cast<int>(most_deleted_files))
     return Error(Errc::bad_snapshot, "too many deleted files");
   for (const auto& file : state_.files()) {
-    const bool sound =
-        file.path().size() > 1 && file.path()[0] == '/' && !file.path().ends_with('/') &&
-        file.path().find('\0') == std::string::npos && (file.first_flags() & ~lasting_flags) == 0 &&
-        file.size() <= largest_size && (file.mode() & ~07777u) == 0 &&
-        std::ranges::all_of(file.attributes(),
-                            [](const auto& attribute) { return is_programs_attribute(attribute.name()); });
-    if (!sound) return Error(Errc::bad_snapshot, "a deleted file is described wrongly");
+    if (!is_sound(file)) return Error(Errc::bad_snapshot, "a deleted file is described wrongly");
   }
   return ok();
 }
