@@ -16,6 +16,7 @@
 #include <tuple>
 
 #include "engine/deleted_files.h"
+#include "engine/file_content.h"
 #include "engine/frozen_state.h"
 #include "engine/mapped_locks.h"
 #include "engine/obstacles.h"
@@ -31,6 +32,10 @@ using state::Mapping;
 namespace {
 
 constexpr std::uint64_t user_space_end = 0x7ffffffff000;
+
+std::int64_t nanoseconds(const timespec& time) {
+  return time.tv_sec * 1'000'000'000 + time.tv_nsec;
+}
 
 struct FlagName {
   std::string_view name;
@@ -345,7 +350,8 @@ class Collector {
       auto& file = *map_.add_files();
       file.set_path(path);
       file.set_size(static_cast<std::uint64_t>(status.st_size));
-      file.set_mtime_ns(status.st_mtim.tv_sec * 1'000'000'000 + status.st_mtim.tv_nsec);
+      file.set_mtime_ns(nanoseconds(status.st_mtim));
+      file.set_ctime_ns(nanoseconds(status.st_ctim));
       file.set_inode(status.st_ino);
     }
     if (written) map_.mutable_files(static_cast<int>(entry->second))->set_written(true);
@@ -472,6 +478,17 @@ Status check_mapping(const Mapping& mapping, const state::MemoryMap& map, std::u
   return ok();
 }
 
+// What is in the files that the process does not write: libraries, data.
+void remember_content(state::MemoryMap& map) {
+  for (auto& file : *map.mutable_files()) {
+    if (file.written() || file.deleted_file() != 0) continue;
+    const auto fd = open_file(file.path(), O_RDONLY | O_NONBLOCK);
+    struct stat status {};
+    if (!fd || fstat(fd->get(), &status) != 0 || status.st_ino != file.inode()) continue;
+    *file.mutable_content() = content_of_mapped_file(fd->get(), file.size());
+  }
+}
+
 }  // namespace
 
 Status MemoryMap::collect(CollectContext& context) {
@@ -479,7 +496,9 @@ Status MemoryMap::collect(CollectContext& context) {
   contents_.clear();
   CRS_TRY(PageScanner scanner, PageScanner::open(context.target.proc()));
   Collector collector(context, map_, contents_, std::move(scanner));
-  return collector.run();
+  CRS_CHECK(collector.run());
+  if (context.writer != nullptr) remember_content(map_);
+  return ok();
 }
 
 std::uint64_t MemoryMap::content_bytes() const {
@@ -502,6 +521,7 @@ Status MemoryMap::load(std::string_view bytes) {
     if (!MappedFile::Lock_IsValid(file.lock())) {
       return Error(Errc::bad_snapshot, "a mapped file has an unknown lock");
     }
+    CRS_CHECK(check_content(file.content(), file.size()).context(file.path()));
   }
   for (const auto& object : map_.objects()) {
     if (object.size() == 0 || object.size() % page_size != 0 || object.size() > user_space_end) {
@@ -623,8 +643,14 @@ Status MemoryMap::check(CheckContext& context) const {
       }
       continue;
     }
-    const std::int64_t mtime = now.st_mtim.tv_sec * 1'000'000'000 + now.st_mtim.tv_nsec;
-    const bool changed = size != file.size() || mtime != file.mtime_ns();
+    bool changed = size != file.size() || nanoseconds(now.st_mtim) != file.mtime_ns();
+    // A new name or other permissions give it another ctime as well, a copy another inode.
+    const bool suspect =
+        file.has_ctime_ns() && (now.st_ino != file.inode() || nanoseconds(now.st_ctim) != file.ctime_ns());
+    if (suspect && !changed) {
+      const auto fd = open_file(file.path(), O_RDONLY | O_NONBLOCK);
+      changed = fd && compare_content(file.content(), fd->get()) == Sameness::changed;
+    }
     if (changed && !context.options.allow_changed_files) {
       context.blockers.add(
           file.path(), "the program has this file mapped, and it was changed or replaced since",

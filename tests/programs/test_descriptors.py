@@ -119,7 +119,7 @@ class Descriptors(Case):
             file.write(b"new")
         answer = self.crs("restart", snapshot, "--detach", "--files", "refuse")
         self.assertEqual(answer.status, REFUSED, answer)
-        self.assert_says(answer, "data", "in the middle", "since the checkpoint")
+        self.assert_says(answer, "data: what it held at the checkpoint was overwritten since")
         answer = self.crs("restart", snapshot, "--detach")
         self.assertEqual(answer.status, OK, answer)
         self.assert_says(answer, "data", "newer than itself")
