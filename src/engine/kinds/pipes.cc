@@ -155,7 +155,10 @@ class PipesKind : public ResourceKind {
         if (!pipe.path().empty()) needed.insert(key_of(pipe));
         continue;
       }
-      if (end.number() < 3 && context.options.stdio != StdioMode::saved) continue;
+      if (end.number() < 3 && context.options.stdio != StdioMode::saved) {
+        tell_of_waiting(context, end);
+        continue;
+      }
       for (const int number : end.numbers()) {
         if (context.options.fd_paths.contains(number)) continue;
         context.blockers.add(
@@ -209,6 +212,16 @@ class PipesKind : public ResourceKind {
     const auto found =
         std::ranges::find_if(state_.pipes(), [&](const auto& pipe) { return key_of(pipe) == key; });
     return found == state_.pipes().end() ? nullptr : &*found;
+  }
+
+  // The restart's own stream is shared with whoever gave it, so its flags are not ours to set.
+  static void tell_of_waiting(CheckContext& context, const state::PipeEnd& end) {
+    const int own = fcntl(end.number(), F_GETFL);
+    if ((end.flags() & O_NONBLOCK) == 0 || own < 0 || (own & O_NONBLOCK) != 0) return;
+    context.blockers.note(
+        "fd " + std::to_string(end.number()) +
+        ": the program had made this pipe one that never waits (O_NONBLOCK); what takes its "
+        "place is the restart's own stream, and waits");
   }
 
   static std::string name_of(const state::Pipe& pipe) {
