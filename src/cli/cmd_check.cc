@@ -67,7 +67,9 @@ class Check : public Command {
     CRS_TRY(const auto pid, parse_pid(pid_));
     CRS_CHECK(check_pid(pid));
     CRS_TRY(const auto* component, service.choose(component_, {.pid = pid, .by_name = false}));
-    return component->component->examine(pid, deadline);
+    auto outlook = component->component->examine(pid, deadline);
+    if (!outlook) return or_its_end(std::move(outlook).error(), pid);
+    return outlook;
   }
 
   static std::chrono::nanoseconds writing_time(const Outlook& outlook) {

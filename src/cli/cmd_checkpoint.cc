@@ -6,6 +6,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cerrno>
 #include <charconv>
 #include <filesystem>
 
@@ -112,7 +113,7 @@ class Checkpoint : public Command {
                                       writer, std::move(manifest), progress);
     auto notes = progress.finish();
     if (const auto* error = outcome.error()) {
-      Error shown = *error;
+      Error shown = or_its_end(*error, pid);
       if (shown.code() == Errc::storage && shown.to_string().find(place) == std::string::npos)
         shown.add_context(place);
       return shown;
@@ -126,7 +127,9 @@ class Checkpoint : public Command {
                                             const store::PageFileOptions& pages, store::Manifest& manifest) {
     if (!output_.empty()) {
       CRS_TRY(const auto path, absolute_path(output_));
-      return store::SnapshotWriter::create(path, pages);
+      auto writer = store::SnapshotWriter::create(path, pages);
+      if (!writer) return not_writable(std::move(writer).error());
+      return writer;
     }
     if (manifest.job.empty()) {
       auto proc = ProcDir::open(pid);
@@ -134,12 +137,20 @@ class Checkpoint : public Command {
       CRS_TRY(const auto stat, proc->stat());
       manifest.job = default_job_name(stat.comm, pid);
     }
-    CRS_TRY(used_store_, open_store(store_, service, true));
+    auto store = open_store(store_, service, true);
+    if (!store) return not_writable(std::move(store).error());
+    used_store_ = std::move(*store);
     used_job_ = manifest.job;
     auto writer = used_store_->begin(manifest.job, pages);
-    if (!writer) return std::move(writer).error();
+    if (!writer) return not_writable(std::move(writer).error());
     manifest.generation = generation_of(*writer);
     return writer;
+  }
+
+  // That a place may not be written to is told from that the process may not be looked into.
+  static Error not_writable(Error error) {
+    if (error.error_number() == EACCES || error.error_number() == EPERM) error.set_code(Errc::storage);
+    return error;
   }
 
   // Notes come while it runs and in the report; each is shown once.

@@ -2,10 +2,12 @@
 // crs restart: brings a saved process back.
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cerrno>
 #include <cstdio>
 
 #include "cli/command.h"
@@ -15,6 +17,7 @@
 #include "cli/report.h"
 #include "cli/stand_in.h"
 #include "os/file_io.h"
+#include "os/owned_fd.h"
 
 namespace crs {
 namespace {
@@ -31,18 +34,45 @@ constexpr const char* help_text =
 
 constexpr int restart_failed = 125;
 
-// The number appears whole or not at all.
-Status write_pid_file(const std::string& path, Pid pid) {
-  const std::string hidden = path + ".new." + std::to_string(getpid());
-  auto file = open_file(hidden, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0644);
-  if (!file) return std::move(file).error();
-  auto written = write_all(file->get(), std::to_string(pid.v) + "\n", hidden);
-  if (written && std::rename(hidden.c_str(), path.c_str()) != 0) {
-    written = Error::from_errno(errno, "rename " + hidden + " to " + path, Errc::storage);
+// The number appears whole or not at all. That it can appear is found out before there is a process.
+class PidFile {
+ public:
+  PidFile() = default;
+  PidFile(const PidFile&) = delete;
+  PidFile& operator=(const PidFile&) = delete;
+  ~PidFile() {
+    if (file_) unlink(hidden_.c_str());
   }
-  if (!written) unlink(hidden.c_str());
-  return written;
-}
+
+  Status prepare(const std::string& path) {
+    path_ = path;
+    hidden_ = path + ".new." + std::to_string(getpid());
+    struct stat status {};
+    if (stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode))
+      return Error::from_errno(EISDIR, "write the pid into " + path, Errc::storage);
+    auto file = open_file(hidden_, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0644);
+    if (!file) {
+      const int error_number = file.error().error_number();
+      Error error = Error::from_errno(error_number, "write the pid into " + path);
+      return std::move(error.set_code(Errc::storage));
+    }
+    file_ = std::move(*file);
+    return ok();
+  }
+
+  Status write(Pid pid) {
+    auto written = write_all(file_.get(), std::to_string(pid.v) + "\n", hidden_);
+    if (written && std::rename(hidden_.c_str(), path_.c_str()) != 0)
+      written = Error::from_errno(errno, "rename " + hidden_ + " to " + path_, Errc::storage);
+    if (!written) unlink(hidden_.c_str());
+    file_.reset();
+    return written;
+  }
+
+ private:
+  std::string path_, hidden_;
+  OwnedFd file_;  // until the hidden file has its name
+};
 
 class Restart : public Command {
  public:
@@ -77,7 +107,8 @@ class Restart : public Command {
     if (!detach_) stand_in.emplace();
     std::optional<InterruptGuard> interrupt(std::in_place);
 
-    auto info = work(invocation, report, *interrupt);
+    PidFile pid_file;
+    auto info = work(invocation, report, *interrupt, pid_file);
     if (!info) {
       if (const int earlier = interrupt->signal(); earlier != 0) {
         report.fail(info.error(), 128 + earlier);
@@ -89,20 +120,24 @@ class Restart : public Command {
       const bool usage = info.error().code() == Errc::usage;
       return report.fail(info.error(), detach_ || usage ? 0 : restart_failed);
     }
+    int status = 0;
     if (!pid_file_.empty()) {
-      if (auto written = write_pid_file(pid_file_, info->pid); !written) {
+      if (auto written = pid_file.write(info->pid); !written) {
         // It runs: that is worth more than its pid file.
-        report.note("the program runs as pid " + std::to_string(info->pid.v) +
-                    ", but: " + written.error().to_string());
+        report.note(runs_as(*info) + ", but: " + written.error().to_string());
+        status = exit_code(Errc::storage);
       }
     }
-    if (detach_) return tell(report, *info);
+    if (detach_) {
+      const int told = tell(report, *info);
+      return told != 0 ? told : status;
+    }
     return stand_in->stand_for(std::move(*info), *interrupt);
   }
 
  private:
   Result<RestartInfo> work(const Invocation& invocation, const Report& report,
-                           const InterruptGuard& interrupt) {
+                           const InterruptGuard& interrupt, PidFile& pid_file) {
     RestartRequest request;
     CRS_TRY(request.deadline, parse_timeout(timeout_));
     request.deadline.also_when(interrupt.flag());
@@ -129,6 +164,7 @@ class Restart : public Command {
     CRS_TRY(auto service, invocation.make_service());
     CRS_TRY(const auto path, find_snapshot(snapshot_, store_, service));
     CRS_TRY(const auto snapshot, store::SnapshotReader::open(path));
+    if (!pid_file_.empty()) CRS_CHECK(pid_file.prepare(pid_file_));
     Progress progress(report, quiet_);
     auto outcome = service.restart(snapshot, request, progress);
     auto notes = progress.finish();
@@ -150,15 +186,21 @@ class Restart : public Command {
     return info;
   }
 
+  static std::string runs_as(const RestartInfo& info) {
+    return "the program runs as pid " + std::to_string(info.pid.v);
+  }
+
   static int tell(const Report& report, const RestartInfo& info) {
-    if (!report.json()) return report.print(std::to_string(info.pid.v) + "\n");
-    return report.answer({{"pid", info.pid.v},
-                          {"child", info.child.v},
-                          {"own_pid", info.ns_pid.v},
-                          {"in_namespace", info.in_namespace},
-                          {"stopped", info.stopped},
-                          {"total_ns", info.total.count()},
-                          {"notes", info.notes}});
+    const int status = report.json() ? report.answer({{"pid", info.pid.v},
+                                                      {"child", info.child.v},
+                                                      {"own_pid", info.ns_pid.v},
+                                                      {"in_namespace", info.in_namespace},
+                                                      {"stopped", info.stopped},
+                                                      {"total_ns", info.total.count()},
+                                                      {"notes", info.notes}})
+                                     : report.print(std::to_string(info.pid.v) + "\n");
+    if (status != 0) report.note(runs_as(info));
+    return status;
   }
 
   std::string snapshot_, pid_file_, pid_ = "auto", stdio_ = "auto", files_ = "rollback", store_, timeout_;

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <CLI/CLI.hpp>
 #include <cstdio>
 #include <cstring>
 #include <exception>
@@ -25,6 +26,20 @@ bool open_standard_descriptors() {
     if (open("/dev/null", O_RDWR) < 0) return false;  // gets the lowest free number, which is fd
   }
   return true;
+}
+
+// The option that was given with an empty value: an unset variable of a shell, which must not stand for the
+// default.
+std::string empty_option(const CLI::App& app) {
+  for (const CLI::App* command : app.get_subcommands()) {
+    for (const CLI::Option* option : command->get_options()) {
+      if (!option->nonpositional()) continue;
+      for (const std::string& value : option->results()) {
+        if (value.empty()) return option->get_name();
+      }
+    }
+  }
+  return {};
 }
 
 bool wants_json(int argc, char** argv) {
@@ -58,7 +73,15 @@ int run(int argc, char** argv) {
     return usage_error(name, error.what(),
                        "`crs help" + (name.empty() ? "" : " " + name) + "` tells how it is used");
   }
-  if (entry != nullptr) return entry->command->run(invocation);
+  if (entry != nullptr) {
+    const std::string name = entry->info->name;
+    const std::string empty = empty_option(line.app());
+    if (!empty.empty()) {
+      return usage_error(name, "the value of " + empty + " is empty",
+                         "leave the option out for what it is by default; `crs help " + name + "` tells");
+    }
+    return entry->command->run(invocation);
+  }
   return usage_error("", "no command was given", "`crs help` lists all");
 }
 

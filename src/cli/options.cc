@@ -56,6 +56,15 @@ Status check_pid(Pid pid) {
   return std::move(proc).error();
 }
 
+Error or_its_end(Error error, Pid pid) {
+  // These tell what is wrong with the process.
+  const bool about_it = error.code() == Errc::unsupported || error.code() == Errc::kernel ||
+                        error.code() == Errc::not_found || error.code() == Errc::refused;
+  const auto there = about_it ? check_pid(pid) : ok();
+  if (there || there.error().code() != Errc::not_found) return error;
+  return Error(Errc::target_gone, "process " + std::to_string(pid.v) + " ended meanwhile");
+}
+
 Result<std::chrono::nanoseconds> parse_span(std::string_view text) {
   const auto wrong = [&] {
     return Error(Errc::usage, "'" + std::string(text) + "' is not a time")

@@ -20,6 +20,8 @@ namespace crs {
 Result<Pid> parse_pid(std::string_view text);
 // The process exists, is not this one and not init. errors: not_found, refused.
 Status check_pid(Pid pid);
+// Why something failed that was done with the process: if it has ended meanwhile, that is why.
+Error or_its_end(Error error, Pid pid);
 
 // "90", "1.5s", "250ms", "10m", "2h"; a number alone is seconds; more than 0. errors: usage.
 Result<std::chrono::nanoseconds> parse_span(std::string_view text);

@@ -49,6 +49,19 @@ class BadInput(Case):
         self.assert_says(answer, "checkpoint", "restart")
         self.assertEqual(self.crs("--version").status, OK)
 
+    def test_an_empty_value_is_no_default(self):
+        popen = self.start("rows", "out", "100000", "10")
+        self.wait_for_lines("out", 1)
+        for option in ("-o", "--output", "--store", "--job", "--component", "--timeout"):
+            answer = self.crs("checkpoint", popen.pid, option, "")
+            self.assertEqual(answer.status, USAGE, answer)
+            self.assert_says(answer, option if option != "-o" else "--output", "empty")
+        self.assertEqual(self.left_in_store(), [])
+        for words in (["list", "--store", ""], ["restart", "job", "--pidfile", ""], ["verify", "job", "--store", ""]):
+            answer = self.crs(*words)
+            self.assertEqual(answer.status, USAGE, answer)
+            self.assert_says(answer, "empty")
+
     def test_no_such_process(self):
         popen = self.start("rows", "out", "1", "1")
         popen.wait(10)
@@ -220,6 +233,19 @@ class BadInput(Case):
             self.assertIn(answer.status, (OK, NOT_FOUND, REFUSED), answer)  # refused: a zombie, until we wait for it
             self.assertEqual(popen.wait(10), 0, "the target did not end as it wanted to")
         self.assert_no_processes()
+
+    def test_process_that_is_killed_during_the_checkpoint(self):
+        for delay in range(12):
+            popen = self.start("memory", "8", out=f"killed.{delay}")
+            self.wait_for_lines(f"killed.{delay}", 1)
+            process = subprocess.Popen([self.crs_path, "checkpoint", str(popen.pid), "--store", self.store], cwd=self.work,
+                                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=self.environment(),
+                                       **self.account.popen_arguments())
+            time.sleep(delay * 0.002)
+            popen.kill()
+            text, _ = process.communicate(timeout=30)
+            self.assertIn(process.returncode, (OK, NOT_FOUND), text)
+            popen.wait(10)
 
     def test_process_that_execs_all_the_time(self):
         script = self.write("again.sh", 'n=$((${1:-0} + 1))\necho "$n" > beats\nexec /bin/sh again.sh "$n"\n')

@@ -9,8 +9,8 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
-from case import (BAD_SNAPSHOT, NOT_FOUND, OK, REFUSED, RESTART_FAILED, Case, exists, main, state_letter,  # noqa: E402  pylint: disable=wrong-import-position
-                  wait_until)
+from case import (BAD_SNAPSHOT, NOT_FOUND, OK, OTHER, REFUSED, RESTART_FAILED, STORAGE, Case, exists, main,  # noqa: E402  pylint: disable=wrong-import-position
+                  re, state_letter, wait_until)
 
 END_WITH = "import time, os, signal\nprint('up', flush=True)\ntime.sleep(1.5)\n"
 
@@ -397,6 +397,53 @@ class Restart(Case):
         for every in (1, 3, 7):
             wanted = "".join(f"{n}\n" for n in range(every, 121, every))
             self.assertEqual(self.text(f"out.{every}"), wanted)
+
+    def test_a_pid_file_that_cannot_be_written_prevents_the_restart(self):
+        popen = self.start("/bin/sleep", "100")
+        snapshot = self.checkpoint(popen.pid)
+        self.kill(popen)
+        os.mkdir(self.path("folder"))
+        for pidfile in (self.path("missing/pid"), self.path("folder")):
+            answer = self.crs("restart", snapshot, "--detach", "--pidfile", pidfile)
+            self.assertEqual(answer.status, STORAGE, answer)
+            self.assert_says(answer, pidfile)
+            self.assertFalse(exists(popen.pid))
+            self.assertEqual(self.foreground(snapshot, "--pidfile", pidfile).wait(20), RESTART_FAILED)
+        self.assertEqual([name for name in os.listdir(self.cwd) if ".new." in name], [])
+
+    def test_a_pid_that_cannot_be_printed_is_told_all_the_same(self):
+        popen = self.start("/bin/sleep", "100")
+        snapshot = self.checkpoint(popen.pid)
+        self.kill(popen)
+        for more in ([], ["--json"]):
+            with open("/dev/full", "wb") as full:
+                done = subprocess.run([self.crs_path, "restart", snapshot, "--detach", *more], stdin=subprocess.DEVNULL,
+                                      stdout=full, stderr=subprocess.PIPE, text=True, check=False, cwd=self.work,
+                                      env=self.environment(), timeout=30, **self.account.popen_arguments())
+            self.assertEqual(done.returncode, OTHER, done)
+            pid = re.search(r"runs as pid (\d+)", done.stderr)
+            self.assertTrue(pid, done)
+            self.kill(int(pid[1]))
+
+    def test_a_pipe_that_never_waits_is_told_of(self):
+        code = "import fcntl, os, time\nfcntl.fcntl(1, fcntl.F_SETFL, fcntl.fcntl(1, fcntl.F_GETFL) | os.O_NONBLOCK)\n" \
+               "open('up', 'w').close()\ntime.sleep(100)\n"
+        ends = os.pipe()
+        self.addCleanup(os.close, ends[0])
+        popen = subprocess.Popen(["/usr/bin/python3", "-c", code], cwd=self.cwd, stdin=subprocess.DEVNULL, stdout=ends[1],
+                                 stderr=subprocess.DEVNULL, start_new_session=True, env=self.environment(),
+                                 **self.account.popen_arguments())
+        os.close(ends[1])
+        self.popens.append(popen)
+        wait_until(lambda: os.path.exists(self.path("up")), 20, "the program being up")
+        snapshot = self.checkpoint(popen.pid)
+        self.kill(popen)
+        restarted = self.foreground(snapshot, "--pidfile", self.path("pid"))
+        wait_until(lambda: os.path.exists(self.path("pid")), 20, "the pid file")
+        with open(self.path("pid"), encoding="ascii") as file:
+            self.kill(int(file.read()))
+        restarted.wait(20)
+        self.assertRegex(self.text("restart.err"), "fd 1: .*O_NONBLOCK")
 
     def test_bad_snapshot_says_so_detached(self):
         os.mkdir(self.path("empty"))
