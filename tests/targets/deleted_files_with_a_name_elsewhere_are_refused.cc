@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// expect: refused fd file name elsewhere
+// expect: refused fd "has a name elsewhere"
 #include "tests/target.h"
 
 TARGET() {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// expect: refused lease fd file
+// expect: refused fd "holds a lease"
 #include "tests/target.h"
 
 TARGET() {

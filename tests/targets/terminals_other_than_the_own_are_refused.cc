@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// expect: refused terminal own
+// expect: refused "a terminal, but not"
 #include <stdlib.h>
 
 #include "tests/target.h"
