@@ -51,6 +51,14 @@ constexpr std::uint8_t at_entry = 1;  // PTRACE_SYSCALL_INFO_ENTRY
 
 constexpr std::array notify_signals = {SIGWINCH, SIGURG, SIGCHLD};  // ignored by default
 
+// A program that single-steps itself (the trap flag) would get a SIGTRAP at our first instruction, where all
+// signals are blocked: that ends it. rt_sigreturn gives the flag back.
+user_regs_struct for_our_code(user_regs_struct registers) {
+  constexpr std::uint64_t trap_flag = 0x100;
+  registers.eflags &= ~trap_flag;
+  return registers;
+}
+
 std::uint64_t bit(int signal) {
   return std::uint64_t{1} << (signal - 1);
 }
@@ -236,7 +244,7 @@ Result<std::int64_t> Session::call_through_gadget(long number, std::array<std::u
     stack_bytes_.clear();
     return std::move(status).error().with_context("the stack of " + to_string(thread.tid) + " has no room");
   }
-  user_regs_struct registers = thread.registers;
+  user_regs_struct registers = for_our_code(thread.registers);
   registers.orig_rax = ~std::uint64_t{0};
   registers.rip = gadgets_.call.v;
   registers.rsp = frame.stack.v;
@@ -373,7 +381,7 @@ Status Session::begin(std::span<const RemoteJob> jobs) {
     threads_[i].frame = frame.stack;
   }
   // The carrier's frame is in the area now, where killed or not it is found: leave the stack as it was.
-  user_regs_struct registers = state_.threads[carrier_].registers;
+  user_regs_struct registers = for_our_code(state_.threads[carrier_].registers);
   registers.orig_rax = ~std::uint64_t{0};
   registers.rip = code_.v + sizeof loop_code - 7;  // straight to rt_sigreturn
   registers.rsp = threads_[carrier_].frame.v + 8;
@@ -383,7 +391,7 @@ Status Session::begin(std::span<const RemoteJob> jobs) {
 
 // Sets the thread going on `count` entries at `entries`.
 Status Session::start(std::size_t thread, RemoteAddr entries, std::size_t count) {
-  user_regs_struct registers = state_.threads[thread].registers;
+  user_regs_struct registers = for_our_code(state_.threads[thread].registers);
   registers.orig_rax = ~std::uint64_t{0};
   registers.rip = code_.v;
   registers.rbx = entries.v;
