@@ -30,6 +30,7 @@
 #include <set>
 
 #include "engine/kinds/posix_timers.pb.h"
+#include "engine/pending_queue.h"
 #include "engine/resource_kind.h"
 
 namespace crs {
@@ -189,6 +190,7 @@ class PosixTimersKind : public ResourceKind {
           "this kernel does not list POSIX timers (CONFIG_CHECKPOINT_RESTORE); if the program has "
           "any, they are not part of the snapshot");
     }
+    CRS_TRY(const auto waiting, with_signal_waiting(context.target));
     CallBatch& batch = context.answers.leader();
     for (std::size_t i = 0; i < listed_.size(); ++i) {
       const ListedTimer& listed = listed_[i];
@@ -202,7 +204,7 @@ class PosixTimersKind : public ResourceKind {
       saved.set_interval_ns(time.interval_s * second_ns + time.interval_ns);
       collect_receiver(context, listed, saved);
       collect_clock(context, listed, saved);
-      if (batch.result(overruns_[i]) > 0) {
+      if (batch.result(overruns_[i]) > 0 || waiting.contains(listed.id)) {
         context.blockers.note("timer " + std::to_string(listed.id) +
                               ": timer_getoverrun(2) counts from 0 after a restart");
       }
@@ -283,6 +285,20 @@ class PosixTimersKind : public ResourceKind {
   }
 
  private:
+  // Timers that count their expirations in a signal that is not delivered yet.
+  static Result<std::set<std::int32_t>> with_signal_waiting(const FrozenProcess& target) {
+    CRS_TRY(const PendingQueues queues, read_pending_queues(target));
+    std::set<std::int32_t> waiting;
+    const auto look = [&](const std::vector<siginfo_t>& queue) {
+      for (const siginfo_t& info : queue) {
+        if (info.si_code == SI_TIMER) waiting.insert(info.si_timerid);
+      }
+    };
+    look(queues.shared);
+    for (const auto& [thread, queue] : queues.thread) look(queue);
+    return waiting;
+  }
+
   static void collect_receiver(CollectContext& context, const ListedTimer& listed, state::PosixTimer& saved) {
     if ((listed.notify & SIGEV_THREAD_ID) == 0) return;
     const auto threads = context.target.threads();
