@@ -380,7 +380,7 @@ Result<FrozenProcess> FrozenProcess::freeze_once(Pid pid, Deadline deadline) {
   if (may_share_descriptors(frozen.proc)) CRS_CHECK(process.others());
   CRS_CHECK(look_at_thread_namespaces(frozen.proc, frozen.thread_namespaces));
   if (!is_zombie(Tid(pid.v))) CRS_CHECK(look_at_sharing_processes(pid, Tid(pid.v), frozen.sharing));
-  const Deadline limit = deadline.left() ? deadline : Deadline::after(patience);
+  const Deadline limit = deadline.or_after(patience);
   CRS_CHECK(await_stoppable(pid, frozen.proc, limit));
   CRS_CHECK(process.look_at_sleeps());
   for (bool found_new = true; found_new;) {

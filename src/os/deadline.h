@@ -21,6 +21,13 @@ class Deadline {
     return deadline;
   }
 
+  // The same; where it had no end it passes after `span`.
+  Deadline or_after(std::chrono::nanoseconds span) const {
+    Deadline limited = *this;
+    if (!at_) limited.at_ = after(span).at_;
+    return limited;
+  }
+
   // It has also passed once `flag` is true: a cancelled operation ends the same way as one that took too
   // long. The flag must outlive all copies.
   void also_when(const std::atomic<bool>& flag) { cancelled_ = &flag; }
