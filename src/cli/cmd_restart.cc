@@ -108,7 +108,8 @@ class Restart : public Command {
     std::optional<InterruptGuard> interrupt(std::in_place);
 
     PidFile pid_file;
-    auto info = work(invocation, report, *interrupt, pid_file);
+    const bool lends_terminal = stand_in && stand_in->had_terminal();
+    auto info = work(invocation, report, *interrupt, pid_file, lends_terminal);
     if (!info) {
       if (const int earlier = interrupt->signal(); earlier != 0) {
         report.fail(info.error(), 128 + earlier);
@@ -137,7 +138,7 @@ class Restart : public Command {
 
  private:
   Result<RestartInfo> work(const Invocation& invocation, const Report& report,
-                           const InterruptGuard& interrupt, PidFile& pid_file) {
+                           const InterruptGuard& interrupt, PidFile& pid_file, bool lend_terminal) {
     RestartRequest request;
     CRS_TRY(request.deadline, parse_timeout(timeout_));
     request.deadline.also_when(interrupt.flag());
@@ -160,6 +161,7 @@ class Restart : public Command {
     request.allow_changed_files = allow_changed_;
     request.ignore_cpu = ignore_cpu_;
     request.parent_waits = !detach_;
+    request.lend_terminal = lend_terminal;
 
     CRS_TRY(auto service, invocation.make_service());
     CRS_TRY(const auto path, find_snapshot(snapshot_, store_, service));

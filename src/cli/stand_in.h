@@ -34,6 +34,7 @@ class StandIn {
   StandIn(const StandIn&) = delete;
   StandIn& operator=(const StandIn&) = delete;
 
+  bool had_terminal() const { return had_terminal_; }  // our group was in the foreground at the start
   // Until the program ends. A signal that `interrupt` caught before it ran, it gets first.
   // Returns the exit status; does not return when the program died of a signal, since then this process does
   // the same.

@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <limits>
 #include <map>
 #include <set>
 #include <tuple>
@@ -177,14 +178,35 @@ struct DescriptorTable::State {
     if (number < 3 && options.stdio == StdioMode::inherit) return Source::own;
     return Source::saved;
   }
-  Status take(std::uint32_t id, const std::string& name, int number, Result<OwnedFd> fd, int above);
+  Status take(std::uint32_t id, const std::string& name, int number, Result<OwnedFd> fd);
+  OwnedFd aside(int fd);
+  std::set<int> numbers;  // the saved ones
+  int above = 0;          // of all saved ones and all that were open
+  int next_aside = 0;
 };
 
-// `fd` stands for the description (number -1) or for one number, above everything that matters.
-Status DescriptorTable::State::take(std::uint32_t id, const std::string& name, int number, Result<OwnedFd> fd,
-                                    int above) {
+// A copy at a number that no saved descriptor has: above all of them, or, where the limit of open files
+// leaves no room there, between them.
+OwnedFd DescriptorTable::State::aside(int fd) {
+  for (;;) {
+    OwnedFd moved(fcntl(fd, F_DUPFD_CLOEXEC, next_aside));
+    if (moved) {
+      next_aside = moved.get() + 1;
+      if (!numbers.contains(moved.get())) return moved;
+    } else if ((errno == EINVAL || errno == EMFILE) && next_aside >= above) {
+      above = std::numeric_limits<int>::max();
+      next_aside = 3;
+    } else {
+      return moved;
+    }
+  }
+}
+
+// `fd` stands for the description (number -1) or for one number, out of the way of what matters.
+Status DescriptorTable::State::take(std::uint32_t id, const std::string& name, int number,
+                                    Result<OwnedFd> fd) {
   if (!fd) return std::move(fd).error().with_context(name);
-  OwnedFd moved(fcntl(fd->get(), F_DUPFD_CLOEXEC, above));
+  OwnedFd moved = aside(fd->get());
   if (!moved) {
     return Error::from_errno(errno, "open " + name)
         .with_hint("the limit of open files (ulimit -n) is too low for this program");
@@ -344,6 +366,26 @@ int DescriptorTable::first_free() const {
   return all.empty() ? 3 : std::max(3, all.rbegin()->number() + 1);
 }
 
+Result<std::pair<int, int>> DescriptorTable::two_numbers_aside() const {
+  CRS_TRY(const ProcDir self, ProcDir::open(Pid(getpid())));
+  CRS_TRY(const auto open_now, self.fds());
+  std::set<int> taken;
+  for (const RemoteFd fd : open_now) taken.insert(fd.v);
+  for (const auto& descriptor : state_->table.descriptors()) taken.insert(descriptor.number());
+  const int above = taken.empty() ? 3 : std::max(3, *taken.rbegin() + 1);
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || above + std::uint64_t{1} < limit.rlim_max)
+    return std::pair(above, above + 1);
+  // The lowest is left to those who need one for a moment (kinds/event_polls.cc).
+  std::vector<int> gaps;
+  for (int number = above - 1; number >= 3 && gaps.size() < 3; --number) {
+    if (!taken.contains(number)) gaps.push_back(number);
+  }
+  if (gaps.size() == 3) return std::pair(gaps[1], gaps[0]);
+  return Error(Errc::refused, "the program's descriptors leave no number free below the limit of open files")
+      .with_hint("raise the hard limit (ulimit -Hn) for the restart");
+}
+
 Status DescriptorTable::create(InsideContext& context, std::span<const ActiveKind> kinds) {
   rlimit limit{};
   if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
@@ -352,20 +394,22 @@ Status DescriptorTable::create(InsideContext& context, std::span<const ActiveKin
   }
   CRS_TRY(const ProcDir self, ProcDir::open(Pid(getpid())));
   CRS_TRY(const auto open_now, self.fds());
-  const int above = std::max(first_free(), open_now.empty() ? 0 : open_now.back().v + 1);
+  for (const auto& descriptor : state_->table.descriptors()) state_->numbers.insert(descriptor.number());
+  state_->above = std::max(first_free(), open_now.empty() ? 0 : open_now.back().v + 1);
+  state_->next_aside = state_->above;
   for (const auto& description : state_->table.descriptions()) {
     if (is_replaced(description.id(), context.options)) continue;
     const auto kind = std::ranges::find_if(
         kinds, [&](const ActiveKind& each) { return description.kind() == each.info->section; });
     if (kind == kinds.end()) return Error(Errc::bug, "no kind for an open file");
     CRS_CHECK(state_->take(description.id(), description.path(), -1,
-                           kind->kind->restore_file(context, description.id()), above));
+                           kind->kind->restore_file(context, description.id())));
   }
-  return create_given(context, above);
+  return create_given(context);
 }
 
 // What the user gave. Numbers of one description that are given the same file share a description again.
-Status DescriptorTable::create_given(const InsideContext& context, int above) {
+Status DescriptorTable::create_given(const InsideContext& context) {
   std::map<std::pair<std::uint32_t, std::string>, int> opened;
   for (const auto& descriptor : state_->table.descriptors()) {
     const auto source = State::source_of(descriptor.number(), context.options);
@@ -375,7 +419,7 @@ Status DescriptorTable::create_given(const InsideContext& context, int above) {
     const std::string name = "--fd " + std::to_string(descriptor.number());
     if (source == State::Source::own) {
       CRS_CHECK(state_->take(id, "the restart's own stream", descriptor.number(),
-                             own_stream(context, descriptor.number()), above));
+                             own_stream(context, descriptor.number())));
       continue;
     }
     const std::string path =
@@ -383,7 +427,7 @@ Status DescriptorTable::create_given(const InsideContext& context, int above) {
     const auto [earlier, fresh] = opened.emplace(std::pair(id, path), descriptor.number());
     auto fd = fresh ? open_given(path, access, descriptor.number())
                     : copy_of(state_->made[{id, earlier->second}].get());
-    CRS_CHECK(state_->take(id, name, descriptor.number(), std::move(fd), above));
+    CRS_CHECK(state_->take(id, name, descriptor.number(), std::move(fd)));
   }
   return ok();
 }

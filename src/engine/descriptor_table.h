@@ -47,21 +47,23 @@ class DescriptorTable {
   Status load(std::string_view bytes);
   Status check(CheckContext& context, std::span<const ActiveKind> kinds);
   // In the forked copy. Makes every description (through its kind, or by the user's --fd / --stdio), each at
-  // a number above every saved number and every number open now. Raises the soft RLIMIT_NOFILE as far as the
-  // hard one for that.
+  // a number that no saved descriptor has and that is not open now. Raises the soft RLIMIT_NOFILE as far as
+  // the hard one for that.
   Status create(InsideContext& context, std::span<const ActiveKind> kinds);
-  // The last act inside: closes everything but the created descriptions and `keep` (which must be above all
-  // saved numbers: see first_free()), then gives each description its numbers and close-on-exec flags.
+  // The last act inside: closes everything but the created descriptions and `keep` (which must be aside:
+  // see two_numbers_aside()), then gives each description its numbers and close-on-exec flags.
   Status install(std::span<const int> keep);
   // All its numbers are given by --fd or --stdio.
   bool is_replaced(std::uint32_t description, const RestoreOptions& options) const;
-  int first_free() const;  // one above the highest saved descriptor number, at least 3
+  // Two numbers, ascending, that no saved descriptor has and that are not open now. errors: refused.
+  Result<std::pair<int, int>> two_numbers_aside() const;
 
   nlohmann::json describe(std::span<const ActiveKind> kinds) const;
   std::uint64_t count() const;  // descriptors
 
  private:
-  Status create_given(const InsideContext& context, int above);
+  Status create_given(const InsideContext& context);
+  int first_free() const;  // one above the highest saved descriptor number, at least 3
   struct State;
   std::unique_ptr<State> state_;
 };

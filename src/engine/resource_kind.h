@@ -106,6 +106,8 @@ struct RestoreOptions {
   bool ignore_cpu_features = false;
   bool parent_waits =
       false;  // the restarting thread stays as the parent until the program ends (no --detach)
+  // The restarting group is in the foreground of its terminal, and that of the program takes its place.
+  bool lend_terminal = false;
 };
 
 struct CheckContext {

@@ -26,21 +26,12 @@
 #include "engine/error_message.h"
 #include "engine/page_saver.h"
 #include "engine/restoration.h"
+#include "os/privileges.h"
 
 namespace crs {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-constexpr int cap_sys_admin = 21;
-constexpr int cap_checkpoint_restore = 40;
-
-Result<bool> may_choose_numbers() {
-  CRS_TRY(const ProcDir self, ProcDir::open(Pid(getpid())));
-  CRS_TRY(const ProcFields status, self.status());
-  const std::uint64_t capabilities = status.number("CapEff", 16).value_or(0);
-  return (capabilities >> cap_sys_admin & 1) != 0 || (capabilities >> cap_checkpoint_restore & 1) != 0;
-}
-
 // The first saved number that is taken, with who has it.
 std::optional<std::string> taken_number(const ThreadTable& threads) {
   std::vector<NsPid> numbers = threads.ids();
@@ -97,10 +88,32 @@ void let_go_of_everything(int keep) {
   syscall(SYS_close_range, static_cast<unsigned>(keep + 1), ~0u, 0u);
 }
 
+pid_t passed_on_to = 0;  // a handler can reach nothing but static data
+
+// Of those who send something by hand. What a terminal sends, the program gets itself.
+void pass_on(int number, siginfo_t* info, void*) {
+  if (info->si_code <= 0) kill(passed_on_to, number);
+}
+
+// Whoever knows only the child that a restart gave him sends his signals to us.
+void pass_signals_on(Pid program) {
+  passed_on_to = program.v;
+  struct sigaction action {};
+  action.sa_sigaction = pass_on;
+  action.sa_flags = SA_SIGINFO | SA_RESTART;
+  sigfillset(&action.sa_mask);
+  for (const int number : {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGALRM, SIGWINCH})
+    sigaction(number, &action, nullptr);
+  sigset_t none;
+  sigemptyset(&none);
+  sigprocmask(SIG_SETMASK, &none, nullptr);
+}
+
 // Reaps until the program has ended, and passes its stops and its end on.
 [[noreturn]] void be_init(Pid program, int changes) {
   prctl(PR_SET_NAME, "crs-init");
   let_go_of_everything(changes);
+  pass_signals_on(program);
   for (;;) {
     int status = 0;
     const pid_t found = waitpid(-1, &status, __WALL | WUNTRACED);
@@ -189,7 +202,7 @@ Result<RestartedProcess> restart_in_namespace(Restoration& restoration) {
     return Error(Errc::refused,
                  "the process was number 1 of its pid namespace, which cannot be restored yet");
   }
-  CRS_TRY(const bool privileged, may_choose_numbers());
+  const bool privileged = may_make_namespaces();
   int report_ends[2], changes_ends[2];
   if (pipe2(report_ends, O_CLOEXEC) != 0) return Error::from_errno(errno, "pipe");
   OwnedFd report_in(report_ends[0]), report_out(report_ends[1]);
@@ -249,7 +262,7 @@ Result<RestartedProcess> restart_here(Restoration& restoration) {
 
 Result<RestartedProcess> restart_as(PidMode mode, Restoration& restoration) {
   if (mode == PidMode::pid_namespace) return restart_in_namespace(restoration);
-  CRS_TRY(const bool may, may_choose_numbers());
+  const bool may = may_choose_pids();
   const auto taken = taken_number(restoration.threads());
   if (mode == PidMode::same) {
     if (!may) {

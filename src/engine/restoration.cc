@@ -17,6 +17,7 @@
 #include <cerrno>
 #include <exception>
 #include <thread>
+#include <tuple>
 
 #include "engine/error_message.h"
 #include "engine/interrupted_calls.h"
@@ -112,13 +113,6 @@ Status unregister_from_kernel() {
   return ok();
 }
 
-// One above every descriptor that is open here.
-Result<int> first_unused_descriptor() {
-  CRS_TRY(const ProcDir self, ProcDir::open(Pid(getpid())));
-  CRS_TRY(const auto fds, self.fds());
-  return fds.empty() ? 3 : fds.back().v + 1;
-}
-
 }  // namespace
 
 Status Restoration::load() {
@@ -145,6 +139,12 @@ Status Restoration::check(Blockers& blockers) {
   CheckContext context{snapshot_, options_.restore, blockers, is_replaced};
   blockers.set_kind(ThreadTable::section);
   CRS_CHECK(threads_.check(context));
+  if (threads_.has_terminal() && !joins_our_session()) {
+    blockers.note(
+        "the program led a session with a terminal of its own, and this restart has no terminal to lend it: "
+        "it comes "
+        "back without one");
+  }
   blockers.set_kind(MemoryMap::section);
   CRS_CHECK(memory_.fit_vdso([this](AddressRange code) { return is_in_the_middle_of(code); }, blockers));
   CRS_CHECK(memory_.check(context));
@@ -193,11 +193,29 @@ bool Restoration::needs_own_session() const {
   return threads_.stopped() && !threads_.leads_session() && !options_.restore.parent_waits;
 }
 
+// What was started as the leader of a session on a terminal (by script, tmux, ssh) keeps a terminal by
+// joining the session of the restart: a terminal belongs to one session, and that one lends it
+// (cli/stand_in.h).
+bool Restoration::joins_our_session() const {
+  if (!threads_.has_terminal() || !options_.restore.parent_waits) return false;
+  return static_cast<bool>(open_file("/dev/tty", O_RDWR | O_NOCTTY));
+}
+
+// Before the program runs: in the background its first look at the terminal would stop it.
+void Restoration::lend_terminal(Pid pid) const {
+  if (!options_.restore.lend_terminal || !(threads_.leads_group() || threads_.has_terminal())) return;
+  const auto terminal = open_file("/dev/tty", O_RDWR | O_NOCTTY);
+  if (!terminal) return;
+  const BlockedSignals blocked;                // SIGTTOU among them
+  tcsetpgrp(terminal->get(), getpgid(pid.v));  // EPERM: it is in a session of its own and needs none
+}
+
 // In the forked copy. Everything but the last step is ordinary code.
 Status Restoration::fill_inside(int channel) {
-  if (threads_.leads_session() || needs_own_session()) {
+  const bool joins = joins_our_session();
+  if ((threads_.leads_session() && !joins) || needs_own_session()) {
     if (setsid() < 0) return Error::from_errno(errno, "setsid");
-  } else if (threads_.leads_group()) {
+  } else if (threads_.leads_group() || joins) {
     if (setpgid(0, 0) != 0) return Error::from_errno(errno, "setpgid");
   }
   InsideContext context{snapshot_,    options_.restore,   threads_.process(),
@@ -290,6 +308,7 @@ Status Restoration::finish_outside(Rebuilder& rebuilder) {
     if (left && is_interrupted(registers[i])) rebuilder.shorten(threads_.ids()[i], registers[i], *left);
   }
   if (threads_.stopped()) kill(rebuilder.pid().v, SIGSTOP);
+  lend_terminal(rebuilder.pid());
   return rebuilder.detach();
 }
 
@@ -301,9 +320,7 @@ Result<Pid> Restoration::create(std::vector<std::string>& notes) {
     return Error::from_errno(errno, "socketpair");
   OwnedFd ours(ends[0]);
   OwnedFd theirs(ends[1]);
-  CRS_TRY(const int unused, first_unused_descriptor());
-  channel_number_ = std::max(unused, descriptors_.first_free());
-  executable_number_ = channel_number_ + 1;
+  CRS_TRY(std::tie(channel_number_, executable_number_), descriptors_.two_numbers_aside());
   const NsPid number = threads_.process();
   // Only the copy keeps them blocked: we ourselves must hear of Ctrl-C.
   const auto make_copy = [&] {

@@ -41,6 +41,8 @@ class Restoration {
  private:
   Result<bool> is_in_the_middle_of(AddressRange code) const;
   bool needs_own_session() const;
+  bool joins_our_session() const;
+  void lend_terminal(Pid pid) const;
   [[noreturn]] void run_inside(int channel);
   Status fill_inside(int channel);
   Status finish_outside(Rebuilder& rebuilder);

@@ -14,6 +14,7 @@
 #include <cstring>
 #include <set>
 
+#include "engine/controlling_terminal.h"
 #include "engine/interrupted_calls.h"
 #include "engine/rseq_registration.h"
 
@@ -74,6 +75,8 @@ Status ThreadTable::collect(CollectContext& context) {
   const auto pid = static_cast<std::uint64_t>(target.pid().v);
   table_.set_leads_group(target.stat().field(5) == pid);
   table_.set_leads_session(target.stat().field(6) == pid);
+  const std::uint64_t terminal = controlling_terminal(target.stat());
+  table_.set_has_terminal(table_.leads_session() && terminal != 0 && !is_console(terminal));
   if (const auto& leader = target.ended_leader()) {
     auto& ended = *table_.mutable_ended_leader();
     ended.set_id(target.ns_pid().v);

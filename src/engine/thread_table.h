@@ -43,6 +43,7 @@ class ThreadTable {
   bool stopped() const { return table_.stopped(); }
   bool leads_group() const { return table_.leads_group(); }
   bool leads_session() const { return table_.leads_session(); }
+  bool has_terminal() const { return table_.has_terminal(); }
   std::size_t size() const { return ids_.size(); }
 
   // Phase::threads: calls that each thread makes about itself.

@@ -106,7 +106,8 @@ struct RestartRequest {
   std::map<int, std::string> fd_paths;  // the program's descriptor N becomes this path
   bool allow_changed_files = false;
   bool ignore_cpu = false;
-  bool parent_waits = false;  // the caller stays until the program ends
+  bool parent_waits = false;   // the caller stays until the program ends
+  bool lend_terminal = false;  // its group is in the foreground of the terminal, which it lends the program
   Deadline deadline;
 };
 

@@ -134,6 +134,28 @@ class Terminal(Case):
         self.assertEqual(second.popen.wait(10), 9)
         second.close()
 
+    def test_a_session_leader_keeps_a_terminal_in_the_foreground(self):
+        """As `script -c PROG`, `tmux new PROG` and `ssh -t HOST PROG` start one."""
+        program = ("import os, time\n"
+                   "def look(word):\n"
+                   "    print(word, os.tcgetpgrp(0) == os.getpgrp(), open('/dev/tty').isatty(), flush=True)\n"
+                   "look('before')\n"
+                   "while not os.path.exists('go'): time.sleep(0.02)\n"
+                   "look('after')\n")
+        first = Screen(self, ["/usr/bin/python3", "-c", program], self.cwd)
+        first.wait_for(b"before True True")
+        self.assertEqual(os.getsid(first.popen.pid), first.popen.pid)
+        snapshot = self.checkpoint(first.popen.pid)
+        self.kill(first.popen)
+        self.write("go", "")
+        second = Screen(self, [self.crs_path, "restart", snapshot], self.cwd)
+        second.wait_for(b"after True True")
+        self.assertEqual(second.popen.wait(20), 0)
+        answer = self.crs("restart", snapshot, "--detach")
+        self.assert_says(answer, "has no terminal to lend")
+        first.close()
+        second.close()
+
     def test_window_size_reaches_the_program(self):
         code = ("import signal, shutil, time\n"
                 "def changed(*_): print('columns', shutil.get_terminal_size().columns, flush=True)\n"

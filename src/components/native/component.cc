@@ -17,6 +17,7 @@
 
 #include "engine/engine.h"
 #include "os/file_io.h"
+#include "os/privileges.h"
 #include "os/proc.h"
 #include "service/component.h"
 
@@ -66,19 +67,10 @@ RestartOptions to_engine(const RestartRequest& request, unsigned workers) {
   options.restore.allow_changed_files = request.allow_changed_files;
   options.restore.ignore_cpu_features = request.ignore_cpu;
   options.restore.parent_waits = request.parent_waits;
+  options.restore.lend_terminal = request.lend_terminal;
   options.deadline = request.deadline;
   options.workers = workers;
   return options;
-}
-
-// CAP_CHECKPOINT_RESTORE (40) or CAP_SYS_ADMIN (21), from our own effective set.
-bool may_choose_pids() {
-  const auto proc = ProcDir::open(Pid(getpid()));
-  if (!proc) return false;
-  const auto status = proc->status();
-  if (!status) return false;
-  const auto effective = status->number("CapEff", 16).value_or(0);
-  return (effective & (1ull << 40 | 1ull << 21)) != 0;
 }
 
 // Whether an ordinary user may make user namespaces; the sysctls differ between distributions, absent means

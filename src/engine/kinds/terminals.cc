@@ -9,7 +9,9 @@
 //   puts them back at the end. That holds for the program's own terminal: one that is a standard stream, or
 //   controls its session, or is /dev/tty. A console (/dev/console, /dev/tty1 to 63) that it has open besides
 //   is a device of the machine: it is opened again by its path and gets its modes. Serial lines and other
-//   people's terminals are blockers. It is its session's controlling terminal again if it was. A socket or
+//   people's terminals are blockers. It is its session's controlling terminal again if it was
+//   a console; a program that led a session on any other one joins the session of a restart that has a terminal and
+//   waits for it (restoration.h). A socket or
 //   other foreign object as standard stream becomes the restart's own stream as well, with a note.
 // What it leaves to others
 //   Pipes as standard streams (pipes.cc); job control (the restart command).
@@ -29,6 +31,7 @@
 #include <cstring>
 
 #include "engine/kinds/terminals.pb.h"
+#include "engine/controlling_terminal.h"
 #include "engine/own_stream.h"
 #include "engine/resource_kind.h"
 
@@ -42,16 +45,6 @@ bool is_terminal(const OpenFile& file) {
   const unsigned kind = major(file.status.st_rdev);
   if (kind == 5) return minor(file.status.st_rdev) != 2;  // /dev/tty, /dev/console; not /dev/ptmx
   return kind == 4 || kind == 3 || (kind >= 136 && kind <= 143);
-}
-
-bool is_console(std::uint64_t device) {
-  return (major(device) == 5 && minor(device) == 1) || (major(device) == 4 && minor(device) < 64);
-}
-
-// Field 7 of /proc/PID/stat, in the kernel's encoding of device numbers.
-std::uint64_t controlling_terminal(const ProcStat& stat) {
-  const auto number = static_cast<std::uint32_t>(stat.field(7));
-  return makedev((number >> 8) & 0xfff, (number & 0xff) | ((number >> 12) & 0xfff00));
 }
 
 // The controlling terminal of the session that it leads, which it opened as a device.
