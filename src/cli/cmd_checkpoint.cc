@@ -15,6 +15,7 @@
 #include "cli/options.h"
 #include "cli/progress.h"
 #include "cli/report.h"
+#include "gate/gate.h"
 #include "os/proc.h"
 
 namespace crs {
@@ -57,6 +58,8 @@ class Checkpoint : public Command {
     app.add_option("--timeout", timeout_, "give up after this long: 30, 500ms, 5m")->type_name("TIME");
     app.add_flag("--json", json_, "tell the result as JSON");
     app.add_flag("-q,--quiet", quiet_, "no progress and no summary");
+    app.add_option("--answer", answer_fd_, "descriptor of the control page that waits for the answer")
+        ->group("");
     app.footer(help_text);
   }
 
@@ -65,9 +68,11 @@ class Checkpoint : public Command {
     report.set_quiet(quiet_);
     InterruptGuard interrupt;
     auto saved = work(invocation, report, interrupt);
+    if (answer_fd_ >= 0) answer_the_process(saved);
     if (!saved && used_store_) used_store_->forget_if_empty(used_job_);
     if (!saved && interrupt.signal() != 0) {
-      saved.error().set_hint("the process runs on, and nothing was left behind");
+      if (saved.error().code() != Errc::target_gone)
+        saved.error().set_hint("the process runs on, and nothing was left behind");
       report.fail(saved.error(), 128 + interrupt.signal());
       return die_of(interrupt.signal());
     }
@@ -153,6 +158,22 @@ class Checkpoint : public Command {
     return error;
   }
 
+  // To the process that has itself saved (gate/control_page.h).
+  void answer_the_process(const Result<SavedProcess>& saved) const {
+    auto mapping = ControlMapping::map(OwnedFd(answer_fd_));
+    if (!mapping) return;
+    if (!saved) {
+      mapping->tell_failure(saved.error());
+      return;
+    }
+    auto reader = store::SnapshotReader::open(saved->path);
+    if (!reader) {
+      mapping->tell_failure(reader.error());
+      return;
+    }
+    mapping->tell_snapshot(ControlSnapshot::of(reader->path(), reader->manifest()), Answer::continued);
+  }
+
   // Notes come while it runs and in the report; each is shown once.
   static void add_notes(const Report& report, SavedProcess& saved, std::vector<std::string> shown) {
     for (auto& note : saved.notes) {
@@ -189,7 +210,7 @@ class Checkpoint : public Command {
   std::string pid_, job_, store_, output_, component_, codec_ = "zstd", timeout_;
   std::optional<store::Store> used_store_;
   std::string used_job_;
-  int level_ = 1;
+  int level_ = 1, answer_fd_ = -1;
   bool term_ = false, stop_ = false, json_ = false, quiet_ = false;
 };
 

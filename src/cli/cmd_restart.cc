@@ -97,12 +97,19 @@ class Restart : public Command {
     app.add_option("--timeout", timeout_, "give up after this long: 30, 500ms, 5m")->type_name("TIME");
     app.add_flag("--json", json_, "tell the result (with --detach) and errors as JSON");
     app.add_flag("-q,--quiet", quiet_, "no progress");
+    app.add_option("--answer", answer_fd_,
+                   "descriptor for the JSON answer, so that the streams are the program's")
+        ->group("");
     app.footer(help_text);
   }
 
   int run(const Invocation& invocation) override {
     Report report("restart " + snapshot_, json_);
     report.set_quiet(quiet_);
+    if (answer_fd_ >= 0) {
+      fcntl(answer_fd_, F_SETFD, FD_CLOEXEC);
+      report.set_json_descriptor(answer_fd_);
+    }
     std::optional<StandIn> stand_in;
     if (!detach_) stand_in.emplace();
     std::optional<InterruptGuard> interrupt(std::in_place);
@@ -207,6 +214,7 @@ class Restart : public Command {
 
   std::string snapshot_, pid_file_, pid_ = "auto", stdio_ = "auto", files_ = "rollback", store_, timeout_;
   std::vector<std::string> fd_paths_;
+  int answer_fd_ = -1;
   bool detach_ = false, allow_changed_ = false, ignore_cpu_ = false, json_ = false, quiet_ = false;
 };
 

@@ -64,6 +64,12 @@ void Progress::note(std::string_view text) {
   notes_.emplace_back(text);
 }
 
+void Progress::delayed(std::string_view text) {
+  if (report_.json()) return note(text);
+  erase();
+  report_.note(text);
+}
+
 void Progress::tell(std::string_view line) {
   erase();
   report_.say("crs: " + std::string(line));

@@ -21,6 +21,7 @@ class Progress : public Observer {
   void phase(std::string_view name) override;
   void progress(std::uint64_t done, std::uint64_t total) override;
   void note(std::string_view text) override;
+  void delayed(std::string_view text) override;
   void tell(std::string_view line) override;
 
   // Takes the bar away and shows the notes; returns them.

@@ -118,7 +118,8 @@ int Report::fail(const Error& error, int status) const {
                       {"message", action + message},
                       {"hint", error.hint()},
                       {"blockers", json_blockers(blockers)}};
-    (void)write_all(STDOUT_FILENO, json_text(value), "standard output");  // the exit status tells it anyway
+    (void)write_all(json_descriptor_, json_text(value),
+                    "standard output");  // the exit status tells it anyway
     return status;
   }
   std::string text = "crs: " + action + indented_after_first_line(printable(message)) + "\n";
@@ -136,11 +137,15 @@ void Report::say(std::string_view line) const {
 }
 
 int Report::answer(const nlohmann::json& value) const {
-  return print(json_text(value));
+  return write(json_descriptor_, json_text(value));
 }
 
 int Report::print(std::string_view text) const {
-  if (auto written = write_all(STDOUT_FILENO, text, "standard output"); !written) {
+  return write(STDOUT_FILENO, text);
+}
+
+int Report::write(int fd, std::string_view text) {
+  if (auto written = write_all(fd, text, "standard output"); !written) {
     to_stderr("crs: " + written.error().to_string() + "\n");
     return 10;
   }

@@ -28,6 +28,8 @@ class Report {
   bool json() const { return json_; }
   void set_json(bool json) { json_ = json; }
   void set_quiet(bool quiet) { quiet_ = quiet; }
+  // Where JSON goes instead of standard output.
+  void set_json_descriptor(int fd) { json_descriptor_ = fd; }
 
   // Shows the error; returns its exit status, or `status` where one is given.
   int fail(const Error& error, int status = 0) const;
@@ -39,9 +41,12 @@ class Report {
   int print(std::string_view text) const;
 
  private:
+  static int write(int fd, std::string_view text);
+
   std::string action_;
   bool json_;
   bool quiet_ = false;
+  int json_descriptor_ = 1;
 };
 
 // A list of objects. The descriptors and the path are taken from the object's text, "fd 3, 5 (/a/path)" or

@@ -80,8 +80,16 @@ Result<CheckpointReport> Engine::checkpoint(Pid pid, store::SnapshotWriter& writ
   PageSaver saver(private_memory(pid));
   events.phase("freeze");
   timespec now{};
-  CRS_TRY(FrozenProcess frozen, FrozenProcess::freeze(pid, options.deadline));
-  target.emplace(std::move(frozen));
+  for (;;) {
+    if (options.gate != nullptr) {
+      CRS_CHECK(
+          options.gate->await_open(options.deadline, [&](const std::string& text) { events.delayed(text); }));
+    }
+    CRS_TRY(FrozenProcess frozen, FrozenProcess::freeze(pid, options.deadline));
+    if (options.gate != nullptr && !options.gate->is_open()) continue;  // a thread slipped in
+    target.emplace(std::move(frozen));
+    break;
+  }
   const Clock::time_point frozen_at(target->stopped_at());  // a steady_clock is CLOCK_MONOTONIC
   clock_gettime(CLOCK_REALTIME, &now);
   manifest.created_ns = now.tv_sec * 1'000'000'000 + now.tv_nsec;
@@ -105,7 +113,10 @@ Result<CheckpointReport> Engine::checkpoint(Pid pid, store::SnapshotWriter& writ
   report.memory_bytes = manifest.memory_bytes;
   report.stop = Clock::now() - frozen_at;
   manifest.stop_ns = static_cast<std::uint64_t>(report.stop.count());
-  if (options.after == AfterCapture::run) target.reset();
+  if (options.after == AfterCapture::run) {
+    target.reset();
+    if (options.gate != nullptr) options.gate->release();
+  }
   CRS_CHECK(saver.finish());
 
   events.phase("commit");

@@ -15,6 +15,7 @@
 
 #include "engine/blockers.h"
 #include "engine/resource_kind.h"
+#include "gate/gate.h"
 #include "os/deadline.h"
 #include "os/ids.h"
 #include "os/owned_fd.h"
@@ -30,6 +31,7 @@ class Events {
   virtual void phase(std::string_view) {}  // "freeze", "collect", "memory", ...
   virtual void progress(std::uint64_t /*done*/, std::uint64_t /*total*/) {}  // bytes of memory
   virtual void note(std::string_view) {}                                     // a warning in one sentence
+  virtual void delayed(std::string_view) {}                                  // why it waits, at once
 };
 
 enum class AfterCapture : std::uint8_t { run, terminate, stop };
@@ -38,6 +40,7 @@ struct CheckpointOptions {
   AfterCapture after = AfterCapture::run;
   Deadline deadline;
   unsigned workers = 0;  // threads that read and write memory; 0: chosen
+  Gate* gate = nullptr;  // of a process that takes part; null: it does not
 };
 
 struct CheckpointReport {

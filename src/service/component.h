@@ -27,6 +27,7 @@
 #include <string_view>
 #include <vector>
 
+#include "gate/gate.h"
 #include "os/deadline.h"
 #include "os/ids.h"
 #include "os/owned_fd.h"
@@ -43,6 +44,7 @@ class Observer {
   virtual void phase(std::string_view) {}                                    // "freeze", "memory", ...
   virtual void progress(std::uint64_t /*done*/, std::uint64_t /*total*/) {}  // bytes of memory
   virtual void note(std::string_view) {}                                     // a warning in one sentence
+  virtual void delayed(std::string_view) {}                                  // why it waits, at once
   virtual void tell(std::string_view) {}  // a line that the parameter <component>.verbose asked for
 };
 
@@ -70,6 +72,7 @@ struct CheckpointRequest {
   Pid pid;
   AfterCheckpoint after = AfterCheckpoint::run;
   Deadline deadline;
+  Gate* gate = nullptr;  // set by the service, of a process that takes part: freeze only while it is open
 };
 
 struct SavedProcess {

@@ -35,6 +35,7 @@ class Narrator : public Observer {
   }
   void progress(std::uint64_t done, std::uint64_t total) override { observer_.progress(done, total); }
   void note(std::string_view text) override { observer_.note(text); }
+  void delayed(std::string_view text) override { observer_.delayed(text); }
   void tell(std::string_view line) override { observer_.tell(line); }
 
  private:
@@ -132,13 +133,28 @@ Result<const LoadedComponent*> Service::maker_of(const store::Manifest& manifest
                                       "', which this crs does not have");
 }
 
+namespace {
+
+Result<SavedProcess> checkpoint_at_gate(const LoadedComponent& component, CheckpointRequest request,
+                                        store::SnapshotWriter& writer, store::Manifest manifest,
+                                        Observer& observer) {
+  CRS_TRY(auto gate, Gate::find(request.pid));
+  if (gate) {
+    CRS_CHECK(gate->await_open(request.deadline, [&](const std::string& text) { observer.delayed(text); }));
+    request.gate = &*gate;
+  }
+  return component.component->checkpoint(request, writer, std::move(manifest), observer);
+}
+
+}  // namespace
+
 Outcome Service::checkpoint(const LoadedComponent& component, const CheckpointRequest& request,
                             store::SnapshotWriter& writer, store::Manifest manifest, Observer& observer) {
   if (auto entered = states_->enter(State::checkpoint); !entered) return std::move(entered).error();
   manifest.component = component.info->name;
   manifest.crs_version = CRS_VERSION;
   Narrator narrator(observer, component);
-  auto saved = component.component->checkpoint(request, writer, std::move(manifest), narrator);
+  auto saved = checkpoint_at_gate(component, request, writer, std::move(manifest), narrator);
   if (!saved) {
     states_->fail();
     (void)states_->enter(State::running);  // legal from ERROR: the process goes on

@@ -36,6 +36,27 @@ cmake -S "$source/tests/install/consumer" -B "$work/consumer" -DCMAKE_PREFIX_PAT
   fail "find_package(crs)"
 }
 
+# A program that takes part: compiled against what is installed, it finds the installed crs.
+cat >"$work/taker.c" <<'PROGRAM'
+#include <crs/crs.h>
+#include <stdio.h>
+static void show(const crs_component_info *component, void *unused) {
+  (void)unused;
+  puts(component->name);
+}
+int main(void) {
+  if (crs_init() != CRS_SUCCESS || crs_service_list_components(NULL, 0, show, NULL) != CRS_SUCCESS) {
+    puts(crs_last_error()->message);
+    return 1;
+  }
+  return crs_finalize();
+}
+PROGRAM
+# shellcheck disable=SC2046  # several words on purpose
+cc -std=c11 -pedantic -Werror "$work/taker.c" -o "$work/taker" $(pkg-config --cflags --libs crs) || fail "compile against crs.pc"
+env -u CRS_PROGRAM PATH=/usr/bin:/bin LD_LIBRARY_PATH="$libdir" "$work/taker" >"$work/taker.out" || fail "the program: $(cat "$work/taker.out")"
+grep -qx native "$work/taker.out" || fail "the program knows of no component native"
+
 if command -v scdoc >/dev/null; then
   for page in "$source"/docs/man/*.scd; do
     [[ -e $page ]] || continue

@@ -31,6 +31,7 @@ class Relay : public Events {
   void phase(std::string_view name) override { observer_.phase(name); }
   void progress(std::uint64_t done, std::uint64_t total) override { observer_.progress(done, total); }
   void note(std::string_view text) override { observer_.note(text); }
+  void delayed(std::string_view text) override { observer_.delayed(text); }
 
  private:
   Observer& observer_;
@@ -133,6 +134,7 @@ class Native : public Component {
     options.after = to_engine(request.after);
     options.deadline = request.deadline;
     options.workers = workers_;
+    options.gate = request.gate;
     CRS_TRY(auto report, engine_.checkpoint(request.pid, writer, std::move(manifest), options, relay));
     return SavedProcess{.path = std::move(report.path),
                         .stop = report.stop,

@@ -6,6 +6,8 @@
 //   cannot be saved on its own: wait(2) would fail after a restart where it should have succeeded.
 //
 // Kernel interfaces: proc(5).   Round trip: tests/targets/children_*.cc
+#include <unistd.h>
+
 #include "engine/resource_kind.h"
 
 namespace crs {
@@ -27,7 +29,9 @@ class ChildrenKind : public ResourceKind {
       std::string_view text = *list;
       while (!text.empty()) {
         const auto end = std::min(text.find_first_of(" \n"), text.size());
-        if (const auto child = parse_number(text.substr(0, end)); child)
+        // A program that has itself saved is our parent.
+        const auto child = parse_number(text.substr(0, end));
+        if (child && *child != static_cast<std::uint64_t>(getpid()))
           refuse(context, Pid(static_cast<pid_t>(*child)));
         text.remove_prefix(std::min(end + 1, text.size()));
       }

@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * crs.h: the Checkpoint/Restart Service for C programs, and for everything that can call C.
+ *
+ * A program that is linked with libcrs (-lcrs) can have itself saved, save and bring back others, and keep
+ * checkpoints out of its critical sections. The program `crs` does the work; libcrs finds it by $CRS_PROGRAM,
+ * else beside the directory that libcrs was installed to, else in $PATH.
+ *
+ * What holds for all functions
+ * - Result: CRS_SUCCESS or a negative CRS_ERR_*; the details are in crs_last_error(). Before crs_init() and
+ *   after crs_finalize() all but crs_init() and the text functions answer CRS_ERR_NOT_READY.
+ * - Threads: each may be called from any thread at any time, unless it says otherwise. Checkpoints and
+ *   restarts that one process asks for are made one after the other.
+ * - Signals: none may be called from a signal handler, but crs_disable_checkpoint() and its kin, and
+ *   crs_enable_checkpoint().
+ * - fork: a child has a gate of its own, with nobody in a critical section. It is ready if its parent was.
+ * - Strings that are passed in are copied, those that are handed out belong to the handle they came from.
+ */
+#ifndef CRS_CRS_H
+#define CRS_CRS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define CRS_PUBLIC __attribute__((visibility("default")))
+#else
+#define CRS_PUBLIC
+#endif
+
+/* --- Results and errors ------------------------------------------------------------------------------------
+ */
+
+/* The numbers are the exit statuses of `crs`, below zero; they never change. */
+typedef enum crs_result {
+  CRS_SUCCESS = 0,
+  CRS_ERR_USAGE = -2,        /* the call itself makes no sense */
+  CRS_ERR_NOT_FOUND = -3,    /* no such process, job or snapshot */
+  CRS_ERR_PERMISSION = -4,   /* the kernel or the file system said no */
+  CRS_ERR_REFUSED = -5,      /* something cannot be saved or restored */
+  CRS_ERR_BUSY = -6,         /* somebody else is at it */
+  CRS_ERR_TIMEOUT = -7,      /* the limit passed */
+  CRS_ERR_BAD_SNAPSHOT = -8, /* truncated, corrupted, of a newer format, of another machine */
+  CRS_ERR_STORAGE = -9,      /* disk full, unwritable store, I/O error */
+  CRS_ERR_OTHER = -10,       /* anything else */
+  CRS_ERR_NOT_READY = -20,   /* before crs_init() or after crs_finalize() */
+  CRS_ERR_UNSUPPORTED = -21  /* nothing here can do that */
+} crs_result;
+
+/* "CRS_ERR_REFUSED"; every number has a text. Async-signal-safe, needs no crs_init(). */
+CRS_PUBLIC const char* crs_result_text(int result);
+
+typedef struct crs_error {
+  int code;            /* crs_result; CRS_SUCCESS: the last call in this thread was well */
+  int error_number;    /* errno of the system call behind it, or 0 */
+  const char* phase;   /* the operation that failed: "checkpoint 4711"; never NULL */
+  const char* message; /* one sentence; never NULL */
+  const char* hint;    /* what to do about it; "" where there is nothing to say */
+} crs_error;
+
+/* Of the last call in this thread that can fail. Valid until the next one in this thread. */
+CRS_PUBLIC const crs_error* crs_last_error(void);
+
+/* --- States ------------------------------------------------------------------------------------------------
+ */
+
+typedef enum crs_state {
+  CRS_NONE = 0,
+  CRS_CHECKPOINT = 1,  /* quiesce now */
+  CRS_RESTART_PRE = 2, /* in a restored process: let go of what did not survive */
+  CRS_RESTART = 3,     /* take up again */
+  CRS_CONTINUE = 4,    /* the same in the original */
+  CRS_TERM = 5,        /* the snapshot is durable and the process ends next */
+  CRS_RUNNING = 6,     /* no checkpoint in progress */
+  CRS_ERROR = 7,       /* it failed; the process goes on */
+  CRS_STATE_MAX = 8
+} crs_state;
+
+/* "CONTINUE"; every number has a text. Async-signal-safe, needs no crs_init(). */
+CRS_PUBLIC const char* crs_state_text(int state);
+
+/* --- Snapshots ---------------------------------------------------------------------------------------------
+ */
+
+/* A handle. Not thread-safe: one thread at a time. */
+typedef struct crs_snapshot crs_snapshot;
+
+/* An empty one, to be filled by crs_checkpoint(). Where it will be made can be said before: `directory` (must
+ * not exist) outside any store, or `store` and `job`; each may be NULL for the default. */
+CRS_PUBLIC int crs_snapshot_create(crs_snapshot** snapshot);
+CRS_PUBLIC int crs_snapshot_set_directory(crs_snapshot* snapshot, const char* directory);
+CRS_PUBLIC int crs_snapshot_set_job(crs_snapshot* snapshot, const char* store, const char* job);
+
+/* Cold start: one that is on disk, by the path of its directory, JOB or JOB@N. It is checked before anything
+ * else is done with it. errors: CRS_ERR_NOT_FOUND, CRS_ERR_BAD_SNAPSHOT, CRS_ERR_PERMISSION. */
+CRS_PUBLIC int crs_snapshot_open(const char* name, crs_snapshot** snapshot);
+
+CRS_PUBLIC void crs_snapshot_free(
+    crs_snapshot* snapshot); /* the handle; what is on disk stays. NULL is well */
+
+/* What it is; "" or 0 while it is empty, or NULL. */
+CRS_PUBLIC const char* crs_snapshot_component_name(const crs_snapshot* snapshot);
+CRS_PUBLIC const char* crs_snapshot_directory(const crs_snapshot* snapshot);         /* absolute */
+CRS_PUBLIC const char* crs_snapshot_metadata_filename(const crs_snapshot* snapshot); /* absolute */
+CRS_PUBLIC bool crs_snapshot_cold_start(const crs_snapshot* snapshot); /* it came from crs_snapshot_open() */
+CRS_PUBLIC const char* crs_snapshot_job(const crs_snapshot* snapshot);
+CRS_PUBLIC uint64_t crs_snapshot_generation(const crs_snapshot* snapshot);
+CRS_PUBLIC pid_t crs_snapshot_pid(const crs_snapshot* snapshot);             /* of the saved process */
+CRS_PUBLIC uint64_t crs_snapshot_memory_bytes(const crs_snapshot* snapshot); /* saved, uncompressed */
+CRS_PUBLIC uint64_t crs_snapshot_stored_bytes(const crs_snapshot* snapshot); /* on disk */
+CRS_PUBLIC uint64_t crs_snapshot_stop_ns(const crs_snapshot* snapshot); /* how long the process stood still */
+
+/* --- The eight operations ----------------------------------------------------------------------------------
+ */
+
+/* Makes this process a participating one: its critical sections are respected by every `crs` of the same
+ * user. May be called again: each call needs a crs_finalize() of its own. errors: CRS_ERR_OTHER. */
+CRS_PUBLIC int crs_init(void);
+CRS_PUBLIC int crs_finalize(void); /* the last one while a thread is in a critical section: CRS_ERR_BUSY */
+
+typedef struct crs_checkpoint_options {
+  size_t size;             /* sizeof(crs_checkpoint_options): fields may be added behind the last one */
+  bool term;               /* end the process once the snapshot is durable; not in the restored one */
+  bool stop;               /* stop it (SIGSTOP) once the snapshot is durable; not together with term */
+  bool inc_prep_only;      /* only prepare: CRS_ERR_UNSUPPORTED so far */
+  bool inc_recover_only;   /* only recover: CRS_ERR_UNSUPPORTED so far */
+  bool attach_debugger;    /* CRS_ERR_UNSUPPORTED so far */
+  bool detach_debugger;    /* the way it is: nobody waits for a debugger */
+  uint64_t timeout_ns;     /* 0: no limit */
+  const char* component;   /* the checkpointer's name, NULL: the best that can serve */
+  const char* compression; /* "zstd", "lz4" or "none"; NULL: zstd */
+} crs_checkpoint_options;
+#define CRS_CHECKPOINT_OPTIONS_INIT \
+  { sizeof(crs_checkpoint_options), 0, 0, 0, 0, 0, 0, 0, NULL, NULL }
+
+/* Saves a process: this one (`pid` 0 or its own), or another. `options` and `state` may be NULL.
+ *
+ * Of this one: returns twice. In the process that goes on `*state` is CRS_CONTINUE; in one that is brought
+ * back from the snapshot, at any time after, it is CRS_RESTART, and crs_restart_info() tells more. `snapshot`
+ * is filled in both. With `term` it returns in the restored one only. While the caller is in a critical
+ * section of its own: CRS_ERR_USAGE.
+ *
+ * Of another: returns when the snapshot is durable, with CRS_CONTINUE, or CRS_TERM after `term`.
+ *
+ * On any error `*state` is CRS_ERROR, nothing was saved and the process runs on. errors: all. */
+CRS_PUBLIC int crs_checkpoint(pid_t pid, crs_snapshot* snapshot, const crs_checkpoint_options* options,
+                              crs_state* state);
+
+/* Brings a saved process back. `spawn_child`: as a child of the caller, whose pid is in `*child_pid` once it
+ * runs; its end is told by waitpid(2). Otherwise the caller's own process becomes it, with its standard
+ * streams, and this returns only on an error; what can be checked is checked before the caller is given up.
+ * `*child_pid` is written if and only if a child was made. errors: all. */
+CRS_PUBLIC int crs_restart(crs_snapshot* snapshot, bool spawn_child, pid_t* child_pid);
+
+/* A critical section: no checkpoint of this process is made between the two. They nest, within a thread and
+ * between threads. A checkpoint that comes meanwhile waits, and tells its user for whom; the thread that
+ * leaves its outermost section while one waits, waits until that is made. So hold no lock that others need in
+ * their sections while leaving one. Async-signal-safe. */
+CRS_PUBLIC int crs_disable_checkpoint(void);
+CRS_PUBLIC int crs_enable_checkpoint(void); /* CRS_ERR_USAGE: this thread is in no section */
+/* The same, with a name for the one who waits; `label` must stay valid until the section is left. */
+CRS_PUBLIC int crs_disable_checkpoint_as(const char* label);
+/* Does not enter (CRS_ERR_BUSY) while a checkpoint waits or is being made. */
+CRS_PUBLIC int crs_try_disable_checkpoint(void);
+
+/* Before a program is started: looks at the binary `*app` and makes `*argv`, `*env` and `*cwd` ready for it.
+ * All are malloc'ed by the caller, arrays end with NULL, and what is changed is freed and malloc'ed anew.
+ * `rank` is put into the environment (CRS_RANK), `base_snapshot_dir` too (CRS_STORE), unless it is NULL.
+ * errors: CRS_ERR_NOT_FOUND, CRS_ERR_PERMISSION, CRS_ERR_REFUSED: such a program cannot be saved later,
+ * crs_last_error() says why. */
+CRS_PUBLIC int crs_prelaunch(int32_t rank, const char* base_snapshot_dir, char** app, char** cwd,
+                             char*** argv, char*** env);
+
+/* Optional: all threads are saved anyway. */
+CRS_PUBLIC int crs_reg_thread(void);
+
+/* --- After a restart ---------------------------------------------------------------------------------------
+ */
+
+typedef struct crs_restart_information {
+  size_t size;          /* set by the caller: sizeof(crs_restart_information) */
+  uint64_t restarts;    /* how often this process was brought back, counted along its snapshots; 0: never */
+  const char* snapshot; /* the directory it came from the last time; "" before */
+} crs_restart_information;
+CRS_PUBLIC int crs_restart_info(crs_restart_information* information);
+
+/* --- The seed's table --------------------------------------------------------------------------------------
+ */
+
+/* The operations in the order of the interface that this service follows, for layers that call through a
+ * table. */
+typedef struct crs_module {
+  int (*crs_init)(void);
+  int (*crs_finalize)(void);
+  int (*crs_checkpoint)(pid_t pid, crs_snapshot* snapshot, const crs_checkpoint_options* options,
+                        crs_state* state);
+  int (*crs_restart)(crs_snapshot* snapshot, bool spawn_child, pid_t* child_pid);
+  int (*crs_disable_checkpoint)(void);
+  int (*crs_enable_checkpoint)(void);
+  int (*crs_prelaunch)(int32_t rank, const char* base_snapshot_dir, char** app, char** cwd, char*** argv,
+                       char*** env);
+  int (*crs_reg_thread)(void);
+} crs_module;
+CRS_PUBLIC extern const crs_module crs_operations;
+
+/* --- Services ----------------------------------------------------------------------------------------------
+ */
+
+/* A service has parameters, a choice of components and states of its own; several may exist side by side. The
+ * operations above are those of the process's default service, which NULL stands for. A service may be used
+ * by one thread at a time; the default one by all. The gate (critical sections) belongs to the process. */
+typedef struct crs_service crs_service;
+CRS_PUBLIC int crs_service_create(crs_service** service);
+CRS_PUBLIC void crs_service_destroy(crs_service* service); /* NULL is well */
+
+/* Sets parameter "OWNER.NAME" for what follows; it comes before the environment and the config file
+ * (crs-params(1)). errors: CRS_ERR_USAGE, by the call that uses it, with the nearest name. */
+CRS_PUBLIC int crs_service_set_parameter(crs_service* service, const char* name, const char* value);
+
+CRS_PUBLIC int crs_service_checkpoint(crs_service* service, pid_t pid, crs_snapshot* snapshot,
+                                      const crs_checkpoint_options* options, crs_state* state);
+CRS_PUBLIC int crs_service_restart(crs_service* service, crs_snapshot* snapshot, bool spawn_child,
+                                   pid_t* child_pid);
+
+/* The state of the service and, in `history`, at most the last `*count` states, oldest first, the present one
+ * among them; on return `*count` is how many were written. `history` and `count` may be NULL together. */
+CRS_PUBLIC crs_state crs_service_state(crs_service* service, crs_state* history, size_t* count);
+
+typedef struct crs_component_info {
+  const char* name;
+  const char* version;
+  const char* summary;
+  int priority;
+  bool can_serve;
+  bool chosen;         /* the one that a checkpoint of `pid` would use */
+  const char* verdict; /* why, or why not */
+} crs_component_info;
+
+/* Calls `each` for every component, the best first, as `pid` would find them (0: this machine in general).
+ * `context` is passed on; what `each` gets is valid during the call. */
+CRS_PUBLIC int crs_service_list_components(crs_service* service, pid_t pid,
+                                           void (*each)(const crs_component_info*, void* context),
+                                           void* context);
+
+typedef struct crs_parameter_info {
+  const char* name; /* "OWNER.NAME" */
+  const char* value;
+  const char* default_value;
+  const char* type;
+  const char* help;
+  const char* origin; /* where the value came from */
+} crs_parameter_info;
+CRS_PUBLIC int crs_service_list_parameters(crs_service* service,
+                                           void (*each)(const crs_parameter_info*, void* context),
+                                           void* context);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* CRS_CRS_H */

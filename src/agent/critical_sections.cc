@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+// The one control page of this process lives here, and each thread's depth: both belong to the process, and a
+// signal handler must reach them.
+#include "agent/critical_sections.h"
+
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <pthread.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <ctime>
+#include <mutex>
+#include <new>
+
+#include "os/owned_fd.h"
+
+namespace crs::agent {
+namespace {
+
+std::atomic<ControlPage*> the_page{nullptr};
+std::atomic<int> page_file{-1};
+thread_local unsigned depth = 0;
+thread_local pid_t own_id = 0;
+
+// A file with a fresh page in it, at a high number: a program may count on the low ones.
+Result<OwnedFd> make_file() {
+  constexpr int lowest = 700;
+  OwnedFd low(static_cast<int>(syscall(SYS_memfd_create, control_name, MFD_CLOEXEC)));
+  if (!low || ftruncate(low.get(), control_size) != 0)
+    return Error::from_errno(errno, "make the control page");
+  const int high = fcntl(low.get(), F_DUPFD_CLOEXEC, lowest);  // EINVAL: the limit is lower
+  return high >= 0 ? OwnedFd(high) : std::move(low);
+}
+
+Result<ControlPage*> map_file(int fd, void* at) {
+  void* const mapped =
+      mmap(at, control_size, PROT_READ | PROT_WRITE, MAP_SHARED | (at != nullptr ? MAP_FIXED : 0), fd, 0);
+  if (mapped == MAP_FAILED) return Error::from_errno(errno, "map the control page");
+  auto* const page = new (mapped) ControlPage;
+  page->owner = getpid();
+  return page;
+}
+
+// In a forked child, which has one thread. Its copy of the page is the parent's own.
+void after_fork() {
+  depth = 0;
+  own_id = 0;
+  ControlPage* const old = the_page.load();
+  if (old == nullptr) return;
+  const std::uint64_t restarts = old->restarts;
+  char origin[sizeof old->origin];
+  std::memcpy(origin, old->origin, sizeof origin);
+  auto file = make_file();
+  auto page = file ? map_file(file->get(), old) : Result<ControlPage*>(std::move(file).error());
+  close(page_file.exchange(page ? file->release() : -1));
+  if (page) {
+    (*page)->restarts = restarts;
+    std::memcpy((*page)->origin, origin, sizeof origin);
+  } else {
+    // Without a page of its own it takes no part; the sections still nest.
+    mmap(old, control_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+    new (old) ControlPage;
+  }
+}
+
+// Whether the checkpointer that asked still lives: its lock goes with it.
+bool somebody_works() {
+  const int file = page_file.load();
+  if (flock(file, LOCK_SH | LOCK_NB) != 0) return true;
+  flock(file, LOCK_UN);
+  return false;
+}
+
+void wait_for_checkpoint(ControlPage& page) {
+  constexpr timespec interval{0, 50'000'000};
+  while (page.waiting.load() != 0) {
+    syscall(SYS_futex, &page.waiting, FUTEX_WAIT, 1, &interval, nullptr, 0);
+    if (page.waiting.load() != 0 && !somebody_works()) page.waiting.store(0);
+  }
+}
+
+}  // namespace
+
+ControlPage* control_page() {
+  return the_page.load();
+}
+
+int control_file() {
+  return page_file.load();
+}
+
+Status join() {
+  static std::mutex mutex;
+  const std::scoped_lock lock(mutex);
+  if (the_page.load() != nullptr) return ok();
+  CRS_TRY(auto file, make_file());
+  CRS_TRY(ControlPage* const page, map_file(file.get(), nullptr));
+  if (const int error = pthread_atfork(nullptr, nullptr, after_fork); error != 0)
+    return Error::from_errno(error, "pthread_atfork");
+  page_file.store(file.release());
+  the_page.store(page);
+  return ok();
+}
+
+void enter(const char* label) {
+  ControlPage& page = *the_page.load(std::memory_order_relaxed);
+  page.sections.fetch_add(1);
+  if (own_id == 0) own_id = gettid();
+  page.holder.store(own_id, std::memory_order_relaxed);
+  page.label.store(reinterpret_cast<std::uint64_t>(label), std::memory_order_relaxed);
+  ++depth;
+}
+
+bool try_enter() {
+  ControlPage& page = *the_page.load(std::memory_order_relaxed);
+  if (depth == 0 && page.waiting.load() != 0) return false;
+  enter(nullptr);
+  if (depth > 1 || page.waiting.load() == 0) return true;
+  --depth;  // it came in between
+  page.sections.fetch_sub(1);
+  return false;
+}
+
+bool leave() {
+  if (depth == 0) return false;
+  ControlPage& page = *the_page.load(std::memory_order_relaxed);
+  --depth;
+  page.sections.fetch_sub(1);
+  if (depth == 0 && page.waiting.load() != 0) {
+    const int error = errno;
+    wait_for_checkpoint(page);
+    errno = error;
+  }
+  return true;
+}
+
+bool is_inside() {
+  return depth > 0;
+}
+
+}  // namespace crs::agent

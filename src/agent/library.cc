@@ -1,0 +1,632 @@
+// SPDX-License-Identifier: Apache-2.0
+// The C interface (include/crs/crs.h) over the pieces of this folder.
+//
+// What this file knows
+//   Each function turns its arguments into words for `crs` and the answer into what the caller asked for, and
+//   leaves the details of a failure in the calling thread's error. Nothing is thrown out of here.
+#include <crs/crs.h>
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <pthread.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cstring>
+#include <mutex>
+#include <new>
+#include <string>
+#include <vector>
+
+#include "agent/critical_sections.h"
+#include "agent/prelaunch.h"
+#include "agent/run_crs.h"
+#include "os/file_io.h"
+#include "service/states.h"
+
+using crs::Errc;
+using crs::Error;
+using crs::Result;
+using crs::State;
+using crs::StateMachine;
+using crs::Status;
+namespace agent = crs::agent;
+
+struct crs_service {
+  std::vector<std::string> parameters;  // "OWNER.NAME=VALUE"
+  StateMachine states;
+};
+
+struct crs_snapshot {
+  std::string directory_wanted, store_wanted, job_wanted;
+  std::string component, directory, metadata, job;
+  bool cold_start = false;
+  std::uint64_t generation = 0, memory_bytes = 0, stored_bytes = 0, stop_ns = 0;
+  pid_t pid = 0;
+};
+
+namespace {
+
+// --- This process
+
+std::atomic<int> users{0};  // crs_init() without crs_finalize()
+std::mutex one_at_a_time;   // checkpoints and restarts that this process asks for
+crs_service* default_service() {
+  static crs_service service;
+  return &service;
+}
+crs_service& service_or_default(crs_service* service) {
+  return service != nullptr ? *service : *default_service();
+}
+
+// --- Errors
+
+struct ThreadError {
+  std::string phase, message, hint;
+  crs_error shown{CRS_SUCCESS, 0, "", "", ""};
+};
+thread_local ThreadError last_error;
+
+int succeed() {
+  last_error.shown = {CRS_SUCCESS, 0, "", "", ""};
+  return CRS_SUCCESS;
+}
+
+int code_of(Errc code) {
+  return code == Errc::unsupported ? CRS_ERR_UNSUPPORTED : -crs::exit_code(code);
+}
+
+int fail(int code, int error_number, std::string phase, std::string message, std::string hint) {
+  last_error.phase = std::move(phase);
+  last_error.message = std::move(message);
+  last_error.hint = std::move(hint);
+  last_error.shown = {code, error_number, last_error.phase.c_str(), last_error.message.c_str(),
+                      last_error.hint.c_str()};
+  return code;
+}
+
+int fail(const char* phase, const Error& error) {
+  return fail(code_of(error.code()), error.error_number(), phase, error.to_string(), error.hint());
+}
+
+int not_ready(const char* phase) {
+  return fail(CRS_ERR_NOT_READY, 0, phase, "crs_init() was not called, or crs_finalize() was",
+              "call crs_init() first");
+}
+
+bool is_ready() {
+  return users.load() > 0;
+}
+
+// Runs `work`, a callable that returns a Status, between the checks that all operations share.
+template <class Work>
+int guarded(const char* phase, Work&& work) {
+  if (!is_ready()) return not_ready(phase);
+  try {
+    const Status status = work();
+    return status ? succeed() : fail(phase, status.error());
+  } catch (const std::exception& exception) {
+    return fail(CRS_ERR_OTHER, ENOMEM, phase, exception.what(), "");
+  }
+}
+
+// --- Words for crs
+
+std::string seconds(std::uint64_t nanoseconds) {
+  const std::string fraction = std::to_string(nanoseconds % 1'000'000'000);
+  return std::to_string(nanoseconds / 1'000'000'000) + "." + std::string(9 - fraction.size(), '0') + fraction;
+}
+
+void add_parameters(const crs_service& service, std::vector<std::string>& words) {
+  for (const auto& parameter : service.parameters) {
+    words.emplace_back("--param");
+    words.push_back(parameter);
+  }
+}
+
+// crs_checkpoint_options of a caller who may have been compiled against an older header.
+Result<crs_checkpoint_options> complete(const crs_checkpoint_options* given) {
+  crs_checkpoint_options options = CRS_CHECKPOINT_OPTIONS_INIT;
+  if (given == nullptr) return options;
+  if (given->size < offsetof(crs_checkpoint_options, timeout_ns) || given->size > sizeof options) {
+    return Error(Errc::usage, "the size of the checkpoint options is " + std::to_string(given->size))
+        .with_hint("begin with CRS_CHECKPOINT_OPTIONS_INIT");
+  }
+  std::memcpy(&options, given, given->size);
+  if (options.term && options.stop) return Error(Errc::usage, "term and stop exclude each other");
+  if (options.inc_prep_only || options.inc_recover_only)
+    return Error(Errc::unsupported,
+                 "checkpoints in two steps (inc_prep_only, inc_recover_only) are not offered yet");
+  if (options.attach_debugger)
+    return Error(Errc::unsupported, "waiting for a debugger (attach_debugger) is not offered yet");
+  return options;
+}
+
+std::vector<std::string> checkpoint_words(pid_t pid, const crs_service& service, const crs_snapshot& snapshot,
+                                          const crs_checkpoint_options& options) {
+  std::vector<std::string> words{"checkpoint", std::to_string(pid)};
+  const auto add = [&](const char* option, const std::string& value) {
+    if (value.empty()) return;
+    words.emplace_back(option);
+    words.push_back(value);
+  };
+  add("-o", snapshot.directory_wanted);
+  add("--store", snapshot.store_wanted);
+  add("--job", snapshot.job_wanted);
+  add("--component", options.component != nullptr ? options.component : "");
+  add("--compress", options.compression != nullptr ? options.compression : "");
+  if (options.timeout_ns != 0) add("--timeout", seconds(options.timeout_ns));
+  if (options.term) words.emplace_back("--term");
+  if (options.stop) words.emplace_back("--stop");
+  add_parameters(service, words);
+  return words;
+}
+
+Status load_snapshot(const crs_service& service, const std::string& name, crs_snapshot& snapshot) {
+  std::vector<std::string> words{"inspect", name, "--json"};
+  add_parameters(service, words);
+  CRS_TRY(const auto answer, agent::ask_crs(std::move(words)));
+  const auto& manifest = answer.at("manifest");
+  snapshot.directory = answer.value("path", "");
+  snapshot.metadata = snapshot.directory + "/manifest.json";
+  snapshot.component = manifest.value("component", "");
+  snapshot.job = manifest.value("job", "");
+  snapshot.generation = manifest.value("generation", std::uint64_t{0});
+  snapshot.pid = manifest.value("pid", 0);
+  snapshot.memory_bytes = manifest.value("memory_bytes", std::uint64_t{0});
+  snapshot.stop_ns = manifest.value("stop_ns", std::uint64_t{0});
+  snapshot.stored_bytes = 0;
+  for (const auto& file : manifest.value("files", nlohmann::json::array()))
+    snapshot.stored_bytes += file.value("bytes", std::uint64_t{0});
+  return crs::ok();
+}
+
+// --- Checkpoint
+
+Status checkpoint_other(crs_service& service, pid_t pid, crs_snapshot& snapshot,
+                        const crs_checkpoint_options& options) {
+  auto words = checkpoint_words(pid, service, snapshot, options);
+  words.emplace_back("--json");
+  CRS_TRY(const auto answer, agent::ask_crs(std::move(words)));
+  CRS_CHECK(load_snapshot(service, answer.value("snapshot", ""), snapshot));
+  snapshot.stop_ns = answer.value("stop_ns", std::uint64_t{0});  // with the time that --stop adds
+  return crs::ok();
+}
+
+// From what the control page tells of the snapshot that was made, or that this process came from.
+void take_from_page(const crs::ControlPage& page, crs_snapshot& snapshot) {
+  snapshot.directory = page.directory;
+  snapshot.metadata = snapshot.directory + "/manifest.json";
+  snapshot.component = page.component;
+  snapshot.job = page.job;
+  snapshot.generation = page.generation;
+  snapshot.memory_bytes = page.memory_bytes;
+  snapshot.stored_bytes = page.stored_bytes;
+  snapshot.stop_ns = page.stop_ns;
+  snapshot.pid = getpid();
+}
+
+// Sleeps until the page holds an answer. In a restored process it does when this goes on.
+crs::Answer wait_for_answer(crs::ControlPage& page, pid_t helper) {
+  constexpr timespec interval{0, 20'000'000};
+  constexpr auto asked = static_cast<std::uint32_t>(crs::Answer::asked);
+  bool ended = false;
+  for (;;) {
+    const std::uint32_t now = page.answer.load();
+    if (now != asked) {
+      if (now == static_cast<std::uint32_t>(crs::Answer::restarted)) return crs::Answer::restarted;
+      if (!ended) (void)agent::reap(helper);
+      return static_cast<crs::Answer>(now);
+    }
+    if (ended) return crs::Answer::none;
+    syscall(SYS_futex, &page.answer, FUTEX_WAIT, asked, &interval, nullptr, 0);
+    if (page.answer.load() == asked) ended = agent::reap_if_ended(helper).has_value();
+  }
+}
+
+// Yama's usual setting. crs is our child, and no ancestor.
+bool only_ancestors_may_trace() {
+  const auto scope = crs::read_file("/proc/sys/kernel/yama/ptrace_scope", 16);
+  return scope && scope->starts_with("1");
+}
+
+Result<State> checkpoint_self(crs_service& service, crs_snapshot& snapshot,
+                              const crs_checkpoint_options& options) {
+  if (agent::is_inside()) {
+    return Error(Errc::usage, "this thread is in a critical section, which no checkpoint may see")
+        .with_hint("leave it first (crs_enable_checkpoint)");
+  }
+  crs::ControlPage& page = *agent::control_page();
+  if (page.owner != getpid()) return Error(Errc::unsupported, "this process has no control page of its own");
+  auto words = checkpoint_words(getpid(), service, snapshot, options);
+  for (const char* word : {"--answer", "3", "--json"}) words.emplace_back(word);
+  page.answer.store(static_cast<std::uint32_t>(crs::Answer::asked));
+  const bool for_ancestors_only = only_ancestors_may_trace();
+  if (for_ancestors_only) prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY);
+  const auto helper = agent::start_crs({.words = std::move(words), .keep = agent::control_file()});
+  const auto answer = helper ? wait_for_answer(page, *helper) : crs::Answer::none;
+  if (for_ancestors_only) prctl(PR_SET_PTRACER, 0);
+  if (!helper) return helper.error();
+  switch (answer) {
+    case crs::Answer::restarted: take_from_page(page, snapshot); return State::restart;
+    case crs::Answer::continued: take_from_page(page, snapshot); return State::continue_;
+    case crs::Answer::failed: {
+      Error error(static_cast<Errc>(page.code), page.message);
+      error.set_hint(page.hint);
+      error.set_errno(page.error_number);
+      return error;
+    }
+    default: return Error(Errc::kernel, "crs ended before it answered");
+  }
+}
+
+void enter_all(StateMachine& states, std::initializer_list<State> path) {
+  for (const State state : path) (void)states.enter(state);
+}
+
+Result<State> checkpoint(crs_service& service, pid_t pid, crs_snapshot& snapshot,
+                         const crs_checkpoint_options& options) {
+  (void)service.states.enter(State::checkpoint);
+  Result<State> state = State::continue_;
+  if (pid == 0 || pid == getpid()) {
+    state = checkpoint_self(service, snapshot, options);
+  } else if (auto saved = checkpoint_other(service, pid, snapshot, options); !saved) {
+    state = std::move(saved).error();
+  } else if (options.term) {
+    state = State::term;
+  }
+  if (!state) {
+    service.states.fail();
+    (void)service.states.enter(State::running);
+  } else if (*state == State::restart) {
+    enter_all(service.states, {State::restart_pre, State::restart, State::running});
+  } else if (*state == State::term) {
+    enter_all(service.states, {State::term, State::none});
+  } else {
+    enter_all(service.states, {State::continue_, State::running});
+  }
+  return state;
+}
+
+// --- Restart
+
+std::vector<std::string> restart_words(const crs_service& service, const crs_snapshot& snapshot) {
+  std::vector<std::string> words{"restart", snapshot.directory};
+  add_parameters(service, words);
+  return words;
+}
+
+Status restart_as_child(crs_service& service, const crs_snapshot& snapshot, pid_t& child) {
+  auto words = restart_words(service, snapshot);
+  words.insert(words.end(), {"--detach", "--json"});
+  // What crs leaves behind when it ends becomes our child.
+  int was_reaper = 0;
+  prctl(PR_GET_CHILD_SUBREAPER, &was_reaper);
+  prctl(PR_SET_CHILD_SUBREAPER, 1);
+  const auto answer = agent::ask_crs_with_our_streams(std::move(words));
+  prctl(PR_SET_CHILD_SUBREAPER, was_reaper);
+  if (!answer) return answer.error();
+  child = answer->value("child", 0);
+  return crs::ok();
+}
+
+// Everything that can be checked is, before this process is given up.
+Status restart_in_place(crs_service& service, const crs_snapshot& snapshot) {
+  CRS_TRY(const std::string program, agent::find_crs());
+  std::vector<std::string> check{"verify", snapshot.directory, "--json"};
+  CRS_CHECK(agent::ask_crs(std::move(check)));
+  auto words = restart_words(service, snapshot);
+  words.insert(words.begin(), "crs");
+  std::vector<char*> arguments;
+  for (std::string& word : words) arguments.push_back(word.data());
+  arguments.push_back(nullptr);
+  execve(program.c_str(), arguments.data(), environ);
+  return Error::from_errno(errno, "run " + program);
+}
+
+const crs_snapshot& or_empty(const crs_snapshot* snapshot) {
+  static const crs_snapshot empty;
+  return snapshot != nullptr ? *snapshot : empty;
+}
+
+int text_of(const char* given, std::string& into, const char* phase) {
+  try {
+    into = given != nullptr ? given : "";
+    return succeed();
+  } catch (const std::exception& exception) {
+    return fail(CRS_ERR_OTHER, ENOMEM, phase, exception.what(), "");
+  }
+}
+
+}  // namespace
+
+extern "C" {
+
+const char* crs_result_text(int result) {
+  switch (result) {
+    case CRS_SUCCESS: return "CRS_SUCCESS";
+    case CRS_ERR_USAGE: return "CRS_ERR_USAGE";
+    case CRS_ERR_NOT_FOUND: return "CRS_ERR_NOT_FOUND";
+    case CRS_ERR_PERMISSION: return "CRS_ERR_PERMISSION";
+    case CRS_ERR_REFUSED: return "CRS_ERR_REFUSED";
+    case CRS_ERR_BUSY: return "CRS_ERR_BUSY";
+    case CRS_ERR_TIMEOUT: return "CRS_ERR_TIMEOUT";
+    case CRS_ERR_BAD_SNAPSHOT: return "CRS_ERR_BAD_SNAPSHOT";
+    case CRS_ERR_STORAGE: return "CRS_ERR_STORAGE";
+    case CRS_ERR_OTHER: return "CRS_ERR_OTHER";
+    case CRS_ERR_NOT_READY: return "CRS_ERR_NOT_READY";
+    case CRS_ERR_UNSUPPORTED: return "CRS_ERR_UNSUPPORTED";
+    default: return "UNKNOWN";
+  }
+}
+
+const char* crs_state_text(int state) {
+  const bool known = state >= 0 && state <= CRS_STATE_MAX;
+  return known ? crs::to_string(static_cast<State>(state)).data() : "UNKNOWN";
+}
+
+const crs_error* crs_last_error(void) {
+  return &last_error.shown;
+}
+
+int crs_init(void) {
+  // Another thread of the parent may have held it; a forked child has one thread.
+  static const int registered = pthread_atfork(nullptr, nullptr, [] { new (&one_at_a_time) std::mutex; });
+  if (registered != 0) return fail(CRS_ERR_OTHER, registered, "init", "pthread_atfork fails", "");
+  try {
+    if (auto joined = agent::join(); !joined) return fail("init", joined.error());
+    if (users.fetch_add(1) == 0) (void)default_service()->states.enter(State::running);
+    return succeed();
+  } catch (const std::exception& exception) {
+    return fail(CRS_ERR_OTHER, ENOMEM, "init", exception.what(), "");
+  }
+}
+
+int crs_finalize(void) {
+  int now = users.load();
+  do {
+    if (now <= 0) return not_ready("finalize");
+    if (now == 1 && agent::control_page()->sections.load() != 0) {
+      return fail(CRS_ERR_BUSY, 0, "finalize", "a thread is in a critical section",
+                  "leave all of them first (crs_enable_checkpoint)");
+    }
+  } while (!users.compare_exchange_weak(now, now - 1));
+  return succeed();
+}
+
+// --- Snapshots
+
+int crs_snapshot_create(crs_snapshot** snapshot) {
+  return guarded("create a snapshot", [&]() -> Status {
+    if (snapshot == nullptr) return Error(Errc::usage, "nowhere to put the handle");
+    *snapshot = new crs_snapshot;
+    return crs::ok();
+  });
+}
+
+int crs_snapshot_set_directory(crs_snapshot* snapshot, const char* directory) {
+  if (snapshot == nullptr) return fail(CRS_ERR_USAGE, 0, "snapshot", "no snapshot was given", "");
+  return text_of(directory, snapshot->directory_wanted, "snapshot");
+}
+
+int crs_snapshot_set_job(crs_snapshot* snapshot, const char* store, const char* job) {
+  if (snapshot == nullptr) return fail(CRS_ERR_USAGE, 0, "snapshot", "no snapshot was given", "");
+  const int first = text_of(store, snapshot->store_wanted, "snapshot");
+  return first != CRS_SUCCESS ? first : text_of(job, snapshot->job_wanted, "snapshot");
+}
+
+int crs_snapshot_open(const char* name, crs_snapshot** snapshot) {
+  return guarded("open a snapshot", [&]() -> Status {
+    if (name == nullptr || snapshot == nullptr)
+      return Error(Errc::usage, "no name, or nowhere to put the handle");
+    auto opened = std::make_unique<crs_snapshot>();
+    CRS_CHECK(load_snapshot(*default_service(), name, *opened));
+    opened->cold_start = true;
+    *snapshot = opened.release();
+    return crs::ok();
+  });
+}
+
+void crs_snapshot_free(crs_snapshot* snapshot) {
+  delete snapshot;
+}
+
+const char* crs_snapshot_component_name(const crs_snapshot* snapshot) {
+  return or_empty(snapshot).component.c_str();
+}
+const char* crs_snapshot_directory(const crs_snapshot* snapshot) {
+  return or_empty(snapshot).directory.c_str();
+}
+const char* crs_snapshot_metadata_filename(const crs_snapshot* snapshot) {
+  return or_empty(snapshot).metadata.c_str();
+}
+bool crs_snapshot_cold_start(const crs_snapshot* snapshot) {
+  return or_empty(snapshot).cold_start;
+}
+const char* crs_snapshot_job(const crs_snapshot* snapshot) {
+  return or_empty(snapshot).job.c_str();
+}
+uint64_t crs_snapshot_generation(const crs_snapshot* snapshot) {
+  return or_empty(snapshot).generation;
+}
+pid_t crs_snapshot_pid(const crs_snapshot* snapshot) {
+  return or_empty(snapshot).pid;
+}
+uint64_t crs_snapshot_memory_bytes(const crs_snapshot* snapshot) {
+  return or_empty(snapshot).memory_bytes;
+}
+uint64_t crs_snapshot_stored_bytes(const crs_snapshot* snapshot) {
+  return or_empty(snapshot).stored_bytes;
+}
+uint64_t crs_snapshot_stop_ns(const crs_snapshot* snapshot) {
+  return or_empty(snapshot).stop_ns;
+}
+
+// --- Services
+
+int crs_service_create(crs_service** service) {
+  return guarded("create a service", [&]() -> Status {
+    if (service == nullptr) return Error(Errc::usage, "nowhere to put the handle");
+    *service = new crs_service;
+    (void)(*service)->states.enter(State::running);
+    return crs::ok();
+  });
+}
+
+void crs_service_destroy(crs_service* service) {
+  delete service;
+}
+
+int crs_service_set_parameter(crs_service* service, const char* name, const char* value) {
+  return guarded("set a parameter", [&]() -> Status {
+    if (name == nullptr || value == nullptr) return Error(Errc::usage, "no name or no value");
+    const std::scoped_lock lock(one_at_a_time);
+    service_or_default(service).parameters.push_back(std::string(name) + "=" + value);
+    return crs::ok();
+  });
+}
+
+int crs_service_checkpoint(crs_service* service, pid_t pid, crs_snapshot* snapshot,
+                           const crs_checkpoint_options* options, crs_state* state) {
+  if (state != nullptr) *state = CRS_ERROR;
+  return guarded("checkpoint", [&]() -> Status {
+    if (snapshot == nullptr)
+      return Error(Errc::usage, "no snapshot was given").with_hint("crs_snapshot_create");
+    if (pid < 0) return Error(Errc::usage, "a pid is not negative");
+    CRS_TRY(const auto complete_options, complete(options));
+    const std::scoped_lock lock(one_at_a_time);
+    CRS_TRY(const State now, checkpoint(service_or_default(service), pid, *snapshot, complete_options));
+    if (state != nullptr) *state = static_cast<crs_state>(now);
+    return crs::ok();
+  });
+}
+
+int crs_service_restart(crs_service* service, crs_snapshot* snapshot, bool spawn_child, pid_t* child_pid) {
+  return guarded("restart", [&]() -> Status {
+    if (snapshot == nullptr || snapshot->directory.empty()) {
+      return Error(Errc::usage, "the snapshot is empty")
+          .with_hint("fill it by a checkpoint, or get one by crs_snapshot_open");
+    }
+    const std::scoped_lock lock(one_at_a_time);
+    crs_service& its = service_or_default(service);
+    if (!spawn_child) return restart_in_place(its, *snapshot);
+    if (child_pid == nullptr) return Error(Errc::usage, "nowhere to put the child's pid");
+    return restart_as_child(its, *snapshot, *child_pid);
+  });
+}
+
+crs_state crs_service_state(crs_service* service, crs_state* history, size_t* count) {
+  const StateMachine& states = service_or_default(service).states;
+  if (history != nullptr && count != nullptr) {
+    const auto all = states.history();
+    const std::size_t number = std::min(*count, all.size());
+    for (std::size_t i = 0; i < number; ++i)
+      history[i] = static_cast<crs_state>(all[all.size() - number + i].to);
+    *count = number;
+  }
+  return static_cast<crs_state>(states.state());
+}
+
+int crs_service_list_components(crs_service* service, pid_t pid,
+                                void (*each)(const crs_component_info*, void*), void* context) {
+  return guarded("list the components", [&]() -> Status {
+    if (each == nullptr) return Error(Errc::usage, "no function was given");
+    std::vector<std::string> words{"components", "--json"};
+    if (pid != 0) words.push_back(std::to_string(pid));
+    add_parameters(service_or_default(service), words);
+    CRS_TRY(const auto answer, agent::ask_crs(std::move(words)));
+    for (const auto& found : answer) {
+      const std::string name = found.value("name", ""), version = found.value("version", ""),
+                        summary = found.value("summary", ""), verdict = found.value("verdict", "");
+      const crs_component_info info{name.c_str(),
+                                    version.c_str(),
+                                    summary.c_str(),
+                                    found.value("priority", 0),
+                                    found.value("can_serve", false),
+                                    found.value("chosen", false),
+                                    verdict.c_str()};
+      each(&info, context);
+    }
+    return crs::ok();
+  });
+}
+
+int crs_service_list_parameters(crs_service* service, void (*each)(const crs_parameter_info*, void*),
+                                void* context) {
+  return guarded("list the parameters", [&]() -> Status {
+    if (each == nullptr) return Error(Errc::usage, "no function was given");
+    std::vector<std::string> words{"params", "--json"};
+    add_parameters(service_or_default(service), words);
+    CRS_TRY(const auto answer, agent::ask_crs(std::move(words)));
+    for (const auto& found : answer) {
+      const std::string name = found.value("name", ""), value = found.value("value", ""),
+                        standard = found.value("default", ""), type = found.value("type", ""),
+                        help = found.value("help", ""), source = found.value("source", ""),
+                        origin = found.value("origin", "");
+      const crs_parameter_info info{name.c_str(),     value.c_str(),
+                                    standard.c_str(), type.c_str(),
+                                    help.c_str(),     origin.empty() ? source.c_str() : origin.c_str()};
+      each(&info, context);
+    }
+    return crs::ok();
+  });
+}
+
+// --- The eight operations, of the default service
+
+int crs_checkpoint(pid_t pid, crs_snapshot* snapshot, const crs_checkpoint_options* options,
+                   crs_state* state) {
+  return crs_service_checkpoint(nullptr, pid, snapshot, options, state);
+}
+
+int crs_restart(crs_snapshot* snapshot, bool spawn_child, pid_t* child_pid) {
+  return crs_service_restart(nullptr, snapshot, spawn_child, child_pid);
+}
+
+// Async-signal-safe, so these leave crs_last_error() alone.
+int crs_disable_checkpoint_as(const char* label) {
+  if (!is_ready()) return CRS_ERR_NOT_READY;
+  agent::enter(label);
+  return CRS_SUCCESS;
+}
+
+int crs_disable_checkpoint(void) {
+  return crs_disable_checkpoint_as(nullptr);
+}
+
+int crs_try_disable_checkpoint(void) {
+  if (!is_ready()) return CRS_ERR_NOT_READY;
+  return agent::try_enter() ? CRS_SUCCESS : CRS_ERR_BUSY;
+}
+
+int crs_enable_checkpoint(void) {
+  if (!is_ready()) return CRS_ERR_NOT_READY;
+  return agent::leave() ? CRS_SUCCESS : CRS_ERR_USAGE;
+}
+
+int crs_prelaunch(int32_t rank, const char* base_snapshot_dir, char** app, char** cwd, char*** argv,
+                  char*** env) {
+  return guarded("prelaunch", [&] { return agent::prelaunch(rank, base_snapshot_dir, app, cwd, argv, env); });
+}
+
+int crs_reg_thread(void) {
+  return is_ready() ? succeed() : not_ready("register a thread");
+}
+
+int crs_restart_info(crs_restart_information* information) {
+  return guarded("restart information", [&]() -> Status {
+    if (information == nullptr || information->size != sizeof *information)
+      return Error(Errc::usage, "the size of the restart information is wrong");
+    const crs::ControlPage& page = *agent::control_page();
+    information->restarts = page.restarts;
+    information->snapshot = page.origin;
+    return crs::ok();
+  });
+}
+
+const crs_module crs_operations = {crs_init,      crs_finalize,           crs_checkpoint,
+                                   crs_restart,   crs_disable_checkpoint, crs_enable_checkpoint,
+                                   crs_prelaunch, crs_reg_thread};
+
+}  // extern "C"

@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/run_crs.h"
+
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <cstdlib>
+#include <filesystem>
+#include <optional>
+
+#include "os/file_io.h"
+
+namespace crs::agent {
+namespace {
+
+constexpr std::size_t stack_bytes = 64 * 1024;
+
+// What the new process needs, all of it made before: it runs in our memory.
+struct Launch {
+  const char* program;
+  char* const* arguments;
+  char* const* environment;
+  int output, keep, null;
+  bool our_streams;
+  int error = 0;  // errno of what failed before it executed
+};
+
+[[noreturn]] void give_up(Launch& launch) {
+  launch.error = errno;
+  _exit(127);
+}
+
+int run_launch(void* argument) {
+  Launch& launch = *static_cast<Launch*>(argument);
+  // Handlers are code of a program that this process is not.
+  struct sigaction standard {};
+  standard.sa_handler = SIG_DFL;
+  for (int number = 1; number < NSIG; ++number) sigaction(number, &standard, nullptr);
+  if (!launch.our_streams) {
+    const int output = launch.output >= 0 ? launch.output : launch.null;
+    for (const auto& [from, to] :
+         {std::pair(launch.null, 0), std::pair(output, 1), std::pair(launch.null, 2)}) {
+      if (from != to && dup3(from, to, 0) < 0) give_up(launch);
+    }
+  }
+  unsigned first = 3;
+  if (launch.keep >= 0) {
+    if (launch.keep != 3 && dup3(launch.keep, 3, 0) < 0) give_up(launch);
+    if (launch.keep == 3 && fcntl(3, F_SETFD, 0) != 0) give_up(launch);
+    first = 4;
+  }
+  syscall(SYS_close_range, first, ~0u, 4u /* CLOSE_RANGE_CLOEXEC */);
+  sigset_t none;
+  sigemptyset(&none);
+  sigprocmask(SIG_SETMASK, &none, nullptr);
+  execve(launch.program, launch.arguments, launch.environment);
+  give_up(launch);
+}
+
+std::string beside_library() {
+  Dl_info info{};
+  if (dladdr(reinterpret_cast<const void*>(&find_crs), &info) == 0 || info.dli_fname == nullptr) return {};
+  const auto folder = std::filesystem::path(info.dli_fname).parent_path();
+  for (const char* place : {"crs", "../bin/crs", "../../bin/crs"}) {
+    const auto path = folder / place;
+    if (access(path.c_str(), X_OK) == 0 && std::filesystem::is_regular_file(path)) return path;
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<std::string> find_crs() {
+  if (const char* chosen = std::getenv("CRS_PROGRAM"); chosen != nullptr && *chosen != '\0') {
+    if (access(chosen, X_OK) == 0) return std::string(chosen);
+    return Error::from_errno(errno, "CRS_PROGRAM, " + std::string(chosen), Errc::not_found);
+  }
+  if (auto path = beside_library(); !path.empty()) return path;
+  const char* const path = std::getenv("PATH");
+  const std::string folders = path != nullptr ? path : "/usr/local/bin:/usr/bin:/bin";
+  for (std::size_t at = 0; at <= folders.size();) {
+    const std::size_t end = std::min(folders.find(':', at), folders.size());
+    const std::string candidate = folders.substr(at, end - at) + "/crs";
+    if (end > at && access(candidate.c_str(), X_OK) == 0) return candidate;
+    at = end + 1;
+  }
+  return Error(Errc::not_found, "the program crs is not found")
+      .with_hint("install it beside libcrs, or set CRS_PROGRAM to its path");
+}
+
+Result<pid_t> start_crs(const RunRequest& request) {
+  CRS_TRY(const std::string program, find_crs());
+  std::vector<std::string> words{"crs"};
+  words.insert(words.end(), request.words.begin(), request.words.end());
+  std::vector<char*> arguments;
+  for (std::string& word : words) arguments.push_back(word.data());
+  arguments.push_back(nullptr);
+  const OwnedFd null(open("/dev/null", O_RDWR | O_CLOEXEC));
+  if (!null) return Error::from_errno(errno, "open /dev/null");
+  void* const stack =
+      mmap(nullptr, stack_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+  if (stack == MAP_FAILED) return Error::from_errno(errno, "make a stack");
+  Launch launch{program.c_str(), arguments.data(),   environ, request.output, request.keep,
+                null.get(),      request.our_streams};
+  // No handler of the host may run in the new process, where it would find itself in two places.
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_BLOCK, &all, &before);
+  const pid_t pid =
+      clone(run_launch, static_cast<char*>(stack) + stack_bytes, CLONE_VM | CLONE_VFORK, &launch);
+  const int error = errno;
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  munmap(stack, stack_bytes);
+  if (pid < 0) return Error::from_errno(error, "start " + program);
+  if (launch.error != 0) {
+    (void)reap(pid);
+    return Error::from_errno(launch.error, "run " + program);
+  }
+  return pid;
+}
+
+int reap(pid_t pid) {
+  int status = 0;
+  pid_t got = 0;
+  do {
+    got = waitpid(pid, &status, __WALL);
+  } while (got < 0 && errno == EINTR);
+  return got == pid ? status : -1;
+}
+
+std::optional<int> reap_if_ended(pid_t pid) {
+  int status = 0;
+  const pid_t got = waitpid(pid, &status, __WALL | WNOHANG);
+  if (got == pid) return status;
+  if (got < 0 && errno != EINTR) return -1;
+  return std::nullopt;
+}
+
+std::optional<Error> error_in(const nlohmann::json& answer) {
+  if (!answer.is_object() || !answer.contains("error")) return std::nullopt;
+  const auto& told = answer["error"];
+  const int exit = told.value("exit", 10);
+  Errc code = Errc::kernel;
+  for (int each = 0; each <= static_cast<int>(Errc::bug); ++each) {
+    if (to_string(static_cast<Errc>(each)) == told.value("code", "")) code = static_cast<Errc>(each);
+  }
+  Error error(code, told.value("message", "crs failed with status " + std::to_string(exit)));
+  error.set_hint(told.value("hint", ""));
+  error.set_errno(told.value("errno", 0));
+  return error;
+}
+
+namespace {
+
+struct Pipe {
+  OwnedFd reading, writing;
+};
+
+Result<Pipe> make_pipe() {
+  int ends[2];
+  if (pipe2(ends, O_CLOEXEC) != 0) return Error::from_errno(errno, "make a pipe");
+  return Pipe{OwnedFd(ends[0]), OwnedFd(ends[1])};
+}
+
+Result<nlohmann::json> read_answer(int fd, pid_t pid) {
+  std::string text;
+  char piece[4096];
+  for (;;) {
+    const ssize_t got = read(fd, piece, sizeof piece);
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) break;
+    text.append(piece, static_cast<std::size_t>(got));
+  }
+  const int status = reap(pid);
+  auto answer = nlohmann::json::parse(text, nullptr, false);
+  if (answer.is_discarded())
+    return Error(Errc::kernel, "crs gave no answer (wait status " + std::to_string(status) + ")");
+  if (auto error = error_in(answer)) return std::move(*error);
+  return answer;
+}
+
+}  // namespace
+
+Result<nlohmann::json> ask_crs(std::vector<std::string> words) {
+  CRS_TRY(Pipe pipe, make_pipe());
+  CRS_TRY(const pid_t pid, start_crs({.words = std::move(words), .output = pipe.writing.get()}));
+  pipe.writing.reset();
+  return read_answer(pipe.reading.get(), pid);
+}
+
+Result<nlohmann::json> ask_crs_with_our_streams(std::vector<std::string> words) {
+  words.insert(words.end(), {"--answer", "3"});
+  CRS_TRY(Pipe pipe, make_pipe());
+  CRS_TRY(const pid_t pid,
+          start_crs({.words = std::move(words), .keep = pipe.writing.get(), .our_streams = true}));
+  pipe.writing.reset();
+  return read_answer(pipe.reading.get(), pid);
+}
+
+}  // namespace crs::agent

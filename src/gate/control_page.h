@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+// The control page: what a participating process and a checkpointer tell each other.
+//
+// What this file knows
+//   libcrs makes a memory file of this name, maps it shared, and keeps it open. A checkpointer finds it in
+//   /proc/PID/fd and maps it, too. Both sides touch the words with atomic operations only. The first words
+//   never change their place; a checkpointer refuses a page of a version that it does not know.
+//
+//   The gate. `sections` counts the critical sections that are entered. A checkpointer adds itself to
+//   `waiting`, waits until `sections` is 0, freezes the process, and looks again: a thread that slipped in
+//   makes it thaw and wait once more. While it works it holds a lock (flock(2)) on
+//   the file: with the checkpointer the lock goes, however it ends, so that nobody waits for a dead one.
+//
+//   The answer. A process that has itself saved sets `answer` to asked and waits until it is something else.
+//   The copy in a snapshot says asked; a restart puts restarted into the copy that it brings back.
+//
+// Kernel interfaces: memfd_create(2), futex(2), flock(2).
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+namespace crs {
+
+inline constexpr char control_name[] = "crs-control";
+inline constexpr std::uint32_t control_magic = 0x53524343;  // "CCRS"
+inline constexpr std::uint32_t control_version = 1;
+
+enum class Answer : std::uint32_t { none = 0, asked = 1, continued = 2, restarted = 3, failed = 4 };
+
+struct ControlPage {
+  std::uint32_t magic = control_magic;
+  std::uint32_t version = control_version;
+  std::int32_t owner = 0;  // the pid, as the process sees it: a forked child has a page of its own
+  std::atomic<std::uint32_t> sections{0};
+  std::atomic<std::uint32_t> waiting{0};  // checkpointers; futex
+  std::atomic<std::int32_t> holder{0};    // the thread that entered last
+  std::atomic<std::uint64_t> label{0};    // address of its label in the process; 0: none
+  std::atomic<std::uint32_t> answer{0};   // Answer; futex
+  std::int32_t code = 0;                  // of failed: an Errc
+  std::int32_t error_number = 0;
+  std::uint32_t reserved = 0;
+  std::uint64_t restarts = 0;  // how often it was brought back
+  std::uint64_t generation = 0;
+  std::uint64_t memory_bytes = 0, stored_bytes = 0, stop_ns = 0;
+  // Text, with a NUL at its end.
+  char component[64] = {};
+  char job[256] = {};
+  char directory[4096] = {};  // of the snapshot that was made, or that this process is brought back from
+  char origin[4096] = {};     // of the snapshot that this process came from the last time
+  char message[4096] = {};
+  char hint[2048] = {};
+};
+static_assert(std::atomic<std::uint32_t>::is_always_lock_free &&
+              std::atomic<std::uint64_t>::is_always_lock_free);
+static_assert(sizeof(ControlPage) <= 16384);
+
+inline constexpr std::uint64_t control_size = 16384;  // bytes, whole pages
+
+}  // namespace crs

@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gate/gate.h"
+
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <poll.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+#include <thread>
+#include <utility>
+
+#include "os/file_io.h"
+#include "os/proc.h"
+
+namespace crs {
+namespace {
+
+constexpr auto look_interval = std::chrono::microseconds(500);
+constexpr auto patience = std::chrono::milliseconds(100);  // before the user is told
+
+// The control page that the process has open, for reading and writing.
+Result<std::optional<OwnedFd>> find_page(Pid pid, const ProcDir& proc) {
+  CRS_TRY(const auto fds, proc.fds());
+  const std::string wanted = std::string("/memfd:") + control_name + " (deleted)";
+  for (const RemoteFd fd : fds) {
+    const auto link = proc.read_link("fd/" + std::to_string(fd.v));
+    if (!link || *link != wanted) continue;
+    auto file = open_file("/proc/" + std::to_string(pid.v) + "/fd/" + std::to_string(fd.v), O_RDWR);
+    if (!file) return std::move(file).error();
+    return std::optional(std::move(*file));
+  }
+  return std::optional<OwnedFd>();
+}
+
+template <std::size_t size>
+void put(const std::string& text, char (&field)[size]) {
+  const std::size_t length = std::min(text.size(), size - 1);
+  std::memcpy(field, text.data(), length);
+  field[length] = '\0';
+}
+
+void answer(ControlPage& page, Answer answer) {
+  page.answer.store(static_cast<std::uint32_t>(answer));
+  syscall(SYS_futex, &page.answer, FUTEX_WAKE, INT32_MAX, nullptr, nullptr, 0);
+}
+
+}  // namespace
+
+Result<ControlMapping> ControlMapping::map(OwnedFd file) {
+  void* const at = mmap(nullptr, control_size, PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), 0);
+  if (at == MAP_FAILED) return Error::from_errno(errno, "map the control page");
+  ControlMapping mapping(std::move(file), static_cast<ControlPage*>(at));
+  struct stat status {};
+  if (fstat(mapping.fd(), &status) != 0 || status.st_size < static_cast<off_t>(control_size) ||
+      mapping.page().magic != control_magic || mapping.page().version != control_version) {
+    return Error(Errc::unsupported, "the process takes part by a libcrs of another version than this crs")
+        .with_hint("use the crs that was installed with its libcrs");
+  }
+  return mapping;
+}
+
+ControlMapping::ControlMapping(ControlMapping&& other) noexcept
+    : file_(std::move(other.file_)), page_(std::exchange(other.page_, nullptr)) {}
+ControlMapping& ControlMapping::operator=(ControlMapping&& other) noexcept {
+  std::swap(file_, other.file_);
+  std::swap(page_, other.page_);
+  return *this;
+}
+ControlMapping::~ControlMapping() {
+  if (page_ != nullptr) munmap(page_, control_size);
+}
+
+ControlSnapshot ControlSnapshot::of(const std::string& directory, const store::Manifest& manifest) {
+  std::uint64_t stored = 0;
+  for (const auto& file : manifest.files) stored += file.bytes;
+  return {directory, manifest.component, manifest.job, manifest.generation, manifest.memory_bytes,
+          stored,    manifest.stop_ns};
+}
+
+void ControlSnapshot::write_to(ControlPage& page) const {
+  put(directory, page.directory);
+  put(component, page.component);
+  put(job, page.job);
+  page.generation = generation;
+  page.memory_bytes = memory_bytes;
+  page.stored_bytes = stored_bytes;
+  page.stop_ns = stop_ns;
+}
+
+void ControlMapping::tell_failure(const Error& error) const {
+  put(error.to_string(), page_->message);
+  put(error.hint(), page_->hint);
+  page_->code = static_cast<std::int32_t>(error.code());
+  page_->error_number = error.error_number();
+  answer(*page_, Answer::failed);
+}
+
+void ControlMapping::tell_snapshot(const ControlSnapshot& snapshot, Answer what) const {
+  snapshot.write_to(*page_);
+  answer(*page_, what);
+}
+
+Result<std::optional<Gate>> Gate::find(Pid pid) {
+  const auto none = [] { return std::optional<Gate>(); };
+  const auto proc = ProcDir::open(pid);
+  if (!proc) return none();  // whoever saves it will say so
+  auto file = find_page(pid, *proc);
+  if (!file || !*file) return none();
+  OwnedFd pidfd(static_cast<int>(syscall(SYS_pidfd_open, pid.v, 0)));
+  if (!pidfd) return Error::from_errno(errno, "pidfd_open of " + to_string(pid));
+  CRS_TRY(auto mapping, ControlMapping::map(std::move(**file)));
+  CRS_TRY(const auto status, proc->status());
+  const auto ids = status.numbers("NSpid");
+  if (ids.empty() || mapping.page().owner != static_cast<std::int32_t>(ids.back())) return none();
+  // Who only asks whether somebody works holds the lock for a moment.
+  for (int attempt = 0; flock(mapping.fd(), LOCK_EX | LOCK_NB) != 0; ++attempt) {
+    if (errno != EWOULDBLOCK) return Error::from_errno(errno, "lock the control page");
+    if (attempt == 10) {
+      return Error(Errc::busy, "another checkpoint of " + to_string(pid) + " is being made")
+          .with_hint("try again when it is done");
+    }
+    std::this_thread::sleep_for(look_interval);
+  }
+  return std::optional(Gate(pid, std::move(pidfd), std::move(mapping)));
+}
+
+Gate::Gate(Gate&& other) noexcept
+    : pid_(other.pid_),
+      pidfd_(std::move(other.pidfd_)),
+      mapping_(std::move(other.mapping_)),
+      asked_(std::exchange(other.asked_, false)) {}
+
+Gate::~Gate() {
+  release();
+}
+
+void Gate::release() {
+  if (!asked_) return;
+  asked_ = false;
+  mapping_.page().waiting.store(0);
+  syscall(SYS_futex, &mapping_.page().waiting, FUTEX_WAKE, INT32_MAX, nullptr, nullptr, 0);
+}
+
+std::string Gate::holder() const {
+  const ControlPage& page = mapping_.page();
+  std::string text = "a critical section";
+  if (const std::uint64_t label = page.label.load(); label != 0) {
+    char name[64] = {};
+    const std::size_t length = std::min<std::size_t>(sizeof name - 1, page_size - label % page_size);
+    const iovec into{name, length};
+    const iovec from{reinterpret_cast<void*>(label), length};  // NOLINT(performance-no-int-to-ptr): remote
+    if (process_vm_readv(pid_.v, &into, 1, &from, 1, 0) > 0) text += " called '" + std::string(name) + "'";
+  }
+  return text + " (thread " + std::to_string(page.holder.load()) + ")";
+}
+
+Status Gate::await_open(const Deadline& deadline, const std::function<void(std::string)>& tell) {
+  using Clock = std::chrono::steady_clock;
+  const auto since = Clock::now();
+  asked_ = true;
+  mapping_.page().waiting.store(1);
+  std::string told;
+  while (!is_open()) {
+    CRS_CHECK(deadline.check("the process was in " + holder()));
+    pollfd ended{pidfd_.get(), POLLIN, 0};
+    if (poll(&ended, 1, 0) == 1) return Error(Errc::target_gone, to_string(pid_) + " has ended");
+    if (const std::string now = holder(); Clock::now() - since > patience && now != told) {
+      tell("the checkpoint is delayed by " + now);
+      told = now;
+    }
+    std::this_thread::sleep_for(look_interval);
+  }
+  return ok();
+}
+
+}  // namespace crs
