@@ -204,14 +204,13 @@ Status AddressSpace::fill(const store::SnapshotReader& snapshot, DeletedFiles& d
         }
         fd = opened.get();
       }
-      const bool is_vdso = mapping.start() == map_.redirected_vdso();
-      const bool fills = mapping.has_content() || is_vdso;
-      const int protection = static_cast<int>(mapping.protection()) | (fills ? PROT_READ | PROT_WRITE : 0);
+      const int protection =
+          static_cast<int>(mapping.protection()) | (is_filled(mapping) ? PROT_READ | PROT_WRITE : 0);
       CRS_CHECK(
           map_at(at, size_of(mapping), protection, map_flags(mapping), fd, mapping.offset(), label(mapping)));
-      if (is_vdso) {
+      if (is_redirected_vdso(mapping)) {
         std::memcpy(pointer(at), map_.map().vdso().data(), map_.map().vdso().size());
-      } else if (fills) {
+      } else if (is_filled(mapping)) {
         targets.push_back({0, mapping.start(), mapping.end(), pointer(at)});
       }
     }
@@ -243,14 +242,21 @@ Status AddressSpace::fill(const store::SnapshotReader& snapshot, DeletedFiles& d
         return Error::from_errno(errno, "lock memory at " + label(mapping));
       }
     }
-    const bool was_opened = mapping.has_content() || mapping.start() == map_.redirected_vdso();
-    if (was_opened || mapping.type() == Mapping::SHARED_OBJECT) {
+    if (is_filled(mapping) || mapping.type() == Mapping::SHARED_OBJECT) {
       if (mprotect(at, size_of(mapping), static_cast<int>(mapping.protection())) != 0) {
         return Error::from_errno(errno, "protect memory at " + label(mapping));
       }
     }
   }
   return ok();
+}
+
+bool AddressSpace::is_redirected_vdso(const Mapping& mapping) const {
+  return mapping.start() == map_.redirected_vdso();
+}
+
+bool AddressSpace::is_filled(const Mapping& mapping) const {
+  return mapping.has_content() || is_redirected_vdso(mapping);
 }
 
 Status AddressSpace::rebuild(CallBatch& batch, std::span<const Vma> now) const {

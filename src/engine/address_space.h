@@ -49,6 +49,8 @@ class AddressSpace {
   struct Place {
     std::uint64_t at = 0;  // in the hole; 0: made in place
   };
+  bool is_redirected_vdso(const state::Mapping& mapping) const;
+  bool is_filled(const state::Mapping& mapping) const;  // with bytes of the snapshot
   const MemoryMap& map_;
   std::vector<Place> places_;  // one for each mapping
   std::vector<std::uint64_t> object_places_;

@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <limits>
 #include <map>
+#include <optional>
 #include <set>
 #include <tuple>
 
@@ -23,25 +24,27 @@ namespace {
 
 constexpr int most_descriptors = 1 << 20;
 
-// Raises the soft limit of open files to the hard one as long as it lives: we hold a copy of each description
-// for a moment.
+// Raises the soft limit of open files to the hard one. Answers what it was, unless nothing changed.
+std::optional<rlimit> raise_file_limit() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= limit.rlim_max) return std::nullopt;
+  const rlimit raised{limit.rlim_max, limit.rlim_max};
+  if (setrlimit(RLIMIT_NOFILE, &raised) != 0) return std::nullopt;
+  return limit;
+}
+
+// The same as long as it lives: we hold a copy of each description for a moment.
 class RaisedFileLimit {
  public:
-  RaisedFileLimit() {
-    if (getrlimit(RLIMIT_NOFILE, &before_) != 0) return;
-    rlimit raised = before_;
-    raised.rlim_cur = raised.rlim_max;
-    changed_ = setrlimit(RLIMIT_NOFILE, &raised) == 0;
-  }
+  RaisedFileLimit() : before_(raise_file_limit()) {}
   RaisedFileLimit(const RaisedFileLimit&) = delete;
   RaisedFileLimit& operator=(const RaisedFileLimit&) = delete;
   ~RaisedFileLimit() {
-    if (changed_) setrlimit(RLIMIT_NOFILE, &before_);
+    if (before_) setrlimit(RLIMIT_NOFILE, &*before_);
   }
 
  private:
-  rlimit before_{};
-  bool changed_ = false;
+  std::optional<rlimit> before_;
 };
 
 struct Seen {
@@ -387,11 +390,7 @@ Result<std::pair<int, int>> DescriptorTable::two_numbers_aside() const {
 }
 
 Status DescriptorTable::create(InsideContext& context, std::span<const ActiveKind> kinds) {
-  rlimit limit{};
-  if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
-    limit.rlim_cur = limit.rlim_max;
-    setrlimit(RLIMIT_NOFILE, &limit);
-  }
+  raise_file_limit();
   CRS_TRY(const ProcDir self, ProcDir::open(Pid(getpid())));
   CRS_TRY(const auto open_now, self.fds());
   for (const auto& descriptor : state_->table.descriptors()) state_->numbers.insert(descriptor.number());
