@@ -24,7 +24,7 @@
 //   // timeout: SECONDS
 //   // checkpoint-args: ARGS           more arguments for `crs checkpoint`
 //   // restart-args: ARGS              more arguments for `crs restart`
-//   // notes: WORD !WORD               what the notes of each `crs checkpoint` must name, and what they must not
+//   // notes: WORD !WORD               what the notes of each `crs checkpoint` must name, and must not name
 //   // settle: SECONDS                 how long the checkpoint waits after checkpoint_during() began (0.15)
 //   // checkpoints: N                 that many, one after the other, in place of each; "settle" is between
 //   them
