@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <exception>
 #include <optional>
@@ -48,6 +49,10 @@ struct SyscallStop {
   std::uint8_t rest[87];
 };
 constexpr std::uint8_t at_entry = 1;  // PTRACE_SYSCALL_INFO_ENTRY
+
+// What was begun inside the process is brought to its end, and its traces taken away, whatever the user's own
+// limit: the calls take no time. Only a process that cannot run makes us give up.
+constexpr auto patience = std::chrono::seconds(30);
 
 constexpr std::array notify_signals = {SIGWINCH, SIGURG, SIGCHLD};  // ignored by default
 
@@ -527,7 +532,8 @@ std::span<const std::byte> batch_loop() {
 
 Status make_remote_calls(FrozenProcess& process, std::span<const RemoteJob> jobs, Deadline deadline) {
   if (jobs.empty()) return ok();
-  Session session(process, deadline);
+  CRS_CHECK(deadline.check("the process was being asked for its state"));
+  Session session(process, Deadline::after(patience));
   CRS_CHECK(session.begin(jobs));
   CRS_CHECK(session.run(jobs));
   CRS_CHECK(session.end());
