@@ -10,9 +10,9 @@
 //   controls its session, or is /dev/tty. A console (/dev/console, /dev/tty1 to 63) that it has open besides
 //   is a device of the machine: it is opened again by its path and gets its modes. Serial lines and other
 //   people's terminals are blockers. It is its session's controlling terminal again if it was
-//   a console; a program that led a session on any other one joins the session of a restart that has a terminal and
-//   waits for it (restoration.h). A socket or
-//   other foreign object as standard stream becomes the restart's own stream as well, with a note.
+//   a console; a program that led a session on any other one joins the session of a restart that has a
+//   terminal and waits for it (restoration.h). A socket or other foreign object as standard stream becomes
+//   the restart's own stream as well, with a note.
 // What it leaves to others
 //   Pipes as standard streams (pipes.cc); job control (the restart command).
 //
@@ -30,8 +30,8 @@
 #include <cerrno>
 #include <cstring>
 
-#include "engine/kinds/terminals.pb.h"
 #include "engine/controlling_terminal.h"
+#include "engine/kinds/terminals.pb.h"
 #include "engine/own_stream.h"
 #include "engine/resource_kind.h"
 
