@@ -345,7 +345,10 @@ Result<int> DeletedFiles::make(const store::SnapshotReader& snapshot, std::uint3
   first_.resize(count());
   OwnedFd fresh;
   if (file.in_memory()) {
-    CRS_TRY(fresh, make_in_memory(file));
+    // What memfd_create(2) gives does not count as a writer, so that the file can be executed; what is opened
+    // does.
+    CRS_TRY(first_[index], make_in_memory(file));
+    CRS_TRY(fresh, open_file("/proc/self/fd/" + std::to_string(first_[index].get()), O_RDWR));
   } else if (const std::string folder = usable_folder(file.path());
              file.first_flags() != 0 && !folder.empty()) {
     // It may still get a name (linkat(2)), which one that lost its name may not.

@@ -396,6 +396,13 @@ class RegularFilesKind : public ResourceKind {
     if ((file.flags() & O_TMPFILE) == O_TMPFILE) {
       if (OwnedFd first = context.deleted_files->take_first(file.deleted_file() - 1)) return first;
     }
+    if (file.path().starts_with(memory_file_prefix) && (file.flags() & O_ACCMODE) == O_RDWR) {
+      if (OwnedFd first = context.deleted_files->take_first(file.deleted_file() - 1)) {
+        if (fcntl(first.get(), F_SETFL, file.flags()) != 0)
+          return Error::from_errno(errno, "set the flags of " + file.path());
+        return first;
+      }
+    }
     return open_file("/proc/self/fd/" + std::to_string(made),
                      static_cast<int>(file.flags() & ~std::uint32_t{O_TMPFILE}));
   }
