@@ -55,17 +55,19 @@ void after_fork() {
   const std::uint64_t restarts = old->restarts;
   char origin[sizeof old->origin];
   std::memcpy(origin, old->origin, sizeof origin);
-  auto file = make_file();
-  auto page = file ? map_file(file->get(), old) : Result<ControlPage*>(std::move(file).error());
-  close(page_file.exchange(page ? file->release() : -1));
-  if (page) {
-    (*page)->restarts = restarts;
-    std::memcpy((*page)->origin, origin, sizeof origin);
-  } else {
-    // Without a page of its own it takes no part; the sections still nest.
-    mmap(old, control_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
-    new (old) ControlPage;
+  close(page_file.exchange(-1));
+  if (auto file = make_file()) {
+    if (const auto page = map_file(file->get(), old)) {
+      page_file.store(file->release());
+      (*page)->restarts = restarts;
+      std::memcpy((*page)->origin, origin, sizeof origin);
+      return;
+    }
   }
+  // Without a page of its own it takes no part; the sections still nest.
+  if (mmap(old, control_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) !=
+      MAP_FAILED)
+    new (old) ControlPage;
 }
 
 // Whether the checkpointer that asked still lives: its lock goes with it.

@@ -118,7 +118,8 @@ class RegularFilesKind : public ResourceKind {
     for (auto& file : *state_.mutable_files()) {
       const auto found = to_read_.find({file.device(), file.inode()});
       if (file.deleted() || found == to_read_.end()) continue;
-      const auto [number, index] = found->second;
+      const auto number = found->second.first;
+      const auto index = found->second.second;
       if (index == file.id()) {
         file.set_mapped_shared(is_mapped_shared(context.target, file.inode()));
         const std::string entry = "fd/" + std::to_string(number.v);
