@@ -1,55 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/prelaunch.h"
 
-#include <elf.h>
-#include <fcntl.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
 #include <string>
 
-#include "os/file_io.h"
+#include "service/program.h"
 
 namespace crs::agent {
 namespace {
-
-constexpr int deepest_script = 4;  // the kernel follows as many interpreters
-
-// What stands in the way of saving a process of this program later.
-Status look_at(const std::string& program, int depth) {
-  CRS_TRY(const OwnedFd file, open_file(program, O_RDONLY | O_CLOEXEC));
-  struct stat status {};
-  if (fstat(file.get(), &status) != 0) return Error::from_errno(errno, "stat " + program);
-  if (!S_ISREG(status.st_mode)) return Error(Errc::refused, program + " is no regular file");
-  if (access(program.c_str(), X_OK) != 0) return Error::from_errno(errno, "run " + program);
-  if ((status.st_mode & (S_ISUID | S_ISGID)) != 0 && geteuid() != 0) {
-    return Error(Errc::refused,
-                 program + " runs with another user's privileges (set-user-id), and only root can save it")
-        .with_hint("run crs as root, or use a program without that bit");
-  }
-  char head[256] = {};
-  const ssize_t length = pread(file.get(), head, sizeof head - 1, 0);
-  if (length < 0) return Error::from_errno(errno, "read " + program);
-  if (head[0] == '#' && head[1] == '!') {
-    if (depth == deepest_script)
-      return Error(Errc::refused, program + " is a script of a script of a script");
-    std::string line(head + 2, strcspn(head + 2, "\n"));
-    line.erase(0, std::min(line.find_first_not_of(" \t"), line.size()));
-    return look_at(line.substr(0, line.find_first_of(" \t")), depth + 1).context(program);
-  }
-  Elf64_Ehdr header{};
-  static_assert(sizeof header <= sizeof head);
-  std::memcpy(&header, head, sizeof header);
-  if (length < static_cast<ssize_t>(sizeof header) || std::memcmp(header.e_ident, ELFMAG, SELFMAG) != 0)
-    return Error(Errc::refused, program + " is neither a program nor a script with an interpreter");
-  if (header.e_ident[EI_CLASS] != ELFCLASS64 || header.e_machine != EM_X86_64) {
-    return Error(Errc::refused, program + " is no 64-bit program for x86_64, and only such can be saved");
-  }
-  return ok();
-}
 
 // Sets NAME=VALUE in a malloc'ed environment.
 Status set_variable(char*** env, const std::string& name, const std::string& value) {
@@ -84,7 +46,8 @@ Status prelaunch(std::int32_t rank, const char* store, char** app, char** cwd, c
     if (stat(*cwd, &status) != 0) return Error::from_errno(errno, *cwd, Errc::not_found);
     if (!S_ISDIR(status.st_mode)) return Error(Errc::usage, std::string(*cwd) + " is no directory");
   }
-  CRS_CHECK(look_at(*app, 0));
+  CRS_TRY(const Program program, look_at_program(*app));
+  CRS_CHECK(check_savable(program));
   CRS_CHECK(set_variable(env, "CRS_RANK", std::to_string(rank)));
   if (store != nullptr) CRS_CHECK(set_variable(env, "CRS_STORE", store));
   return ok();

@@ -12,16 +12,15 @@
 #include <fcntl.h>
 #include <sys/syscall.h>
 #include <sys/utsname.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include <array>
 #include <cerrno>
 #include <csignal>
 #include <cstring>
 #include <filesystem>
 
 #include "components/none/launch.pb.h"
+#include "os/child.h"
 #include "os/file_io.h"
 #include "os/proc.h"
 #include "service/component.h"
@@ -103,8 +102,7 @@ void describe(const Process& process, Pid pid, store::Manifest& manifest) {
   manifest.component_data = {{"none", {{"restorable", false}}}};
 }
 
-// In the child: descriptors, directory, then the program. Only plain system calls; answers errno to the
-// parent.
+// In the child: descriptors, directory, then the program. Only plain system calls.
 struct Start {
   std::vector<char*> arguments;
   std::vector<char*> environment;
@@ -114,7 +112,7 @@ struct Start {
   bool null_stdio;
 };
 
-[[noreturn]] void become(const Start& start, int answer_fd) {
+void become(const Start& start, int kept_fd) {
   sigset_t nothing;
   sigemptyset(&nothing);
   for (int number = 1; number < NSIG; ++number) signal(number, SIG_DFL);
@@ -130,12 +128,9 @@ struct Start {
   };
   bool good = true;
   for (int fd = 0; fd <= 2 && start.null_stdio; ++fd) good = good && put("/dev/null", fd);
-  for (const auto& [fd, path] : *start.fd_paths) good = good && fd != answer_fd && put(path.c_str(), fd);
+  for (const auto& [fd, path] : *start.fd_paths) good = good && fd != kept_fd && put(path.c_str(), fd);
   if (good && chdir(start.directory) == 0)
     execve(start.executable, start.arguments.data(), start.environment.data());
-  const int number = errno;
-  [[maybe_unused]] const auto written = write(answer_fd, &number, sizeof number);
-  _exit(127);
 }
 
 Result<Pid> start_program(const none::Launch& launch, const RestartRequest& request) {
@@ -150,26 +145,8 @@ Result<Pid> start_program(const none::Launch& launch, const RestartRequest& requ
   start.arguments.push_back(nullptr);
   start.environment.push_back(nullptr);
 
-  std::array<int, 2> ends{};
-  if (pipe2(ends.data(), O_CLOEXEC) != 0) return Error::from_errno(errno, "pipe2");
-  const OwnedFd read_end(ends[0]);
-  // High up, so that no --fd N names it.
-  OwnedFd write_end(fcntl(ends[1], F_DUPFD_CLOEXEC, 200));
-  close(ends[1]);
-  if (!write_end) return Error::from_errno(errno, "fcntl(F_DUPFD_CLOEXEC)");
-  const pid_t child = fork();
-  if (child < 0) return Error::from_errno(errno, "fork");
-  if (child == 0) become(start, write_end.get());
-  write_end.reset();
-
-  int number = 0;
-  ssize_t count = 0;
-  do {
-    count = read(read_end.get(), &number, sizeof number);
-  } while (count < 0 && errno == EINTR);
-  if (count == 0) return Pid(child);  // closed by execve(2)
-  waitpid(child, nullptr, 0);
-  return Error::from_errno(number, "start " + launch.executable() + " in " + launch.directory());
+  return start_child([&start](int kept_fd) { become(start, kept_fd); },
+                     "start " + launch.executable() + " in " + launch.directory());
 }
 
 class None : public Component {
