@@ -45,7 +45,7 @@ _crs() {
       break
     fi
   done
-  local commands="checkpoint restart check list inspect verify rm components params help"
+  local commands="checkpoint run restart check list inspect verify rm components params help"
   COMPREPLY=()
   if [[ -z $command ]]; then
     mapfile -t COMPREPLY < <(compgen -W "$commands --help --version" -- "$cur")
@@ -69,12 +69,13 @@ _crs() {
     --stdio) mapfile -t COMPREPLY < <(compgen -W "auto inherit saved null" -- "$cur"); return ;;
     --files) mapfile -t COMPREPLY < <(compgen -W "rollback keep refuse" -- "$cur"); return ;;
     --job) mapfile -t COMPREPLY < <(compgen -W "$(_crs_snapshots | grep -v @)" -- "$cur"); return ;;
-    --timeout | --level | --keep | --fd | --param) return ;;
+    --timeout | --level | --keep | --fd | --param | --rank) return ;;
   esac
 
   local options="--help --param"
   case $command in
     checkpoint) options+=" --job --store --output -o --term --stop --component --compress --level --timeout --json --quiet" ;;
+    run) options+=" --agent --force --store --rank" ;;
     restart) options+=" --detach --pidfile --pid --stdio --fd --files --allow-changed-files --ignore-cpu --store --timeout --json --quiet" ;;
     check) options+=" --store --component --timeout --json" ;;
     list | inspect) options+=" --store --timeout --json" ;;
@@ -87,6 +88,7 @@ _crs() {
     return
   fi
   case $command in
+    run) mapfile -t COMPREPLY < <(compgen -c -- "$cur") ;;
     checkpoint | check | components) mapfile -t COMPREPLY < <(compgen -W "$(_crs_processes)" -- "$cur") ;;
     restart | inspect | verify)
       mapfile -t COMPREPLY < <(compgen -W "$(_crs_snapshots)" -- "$cur"; compgen -d -- "$cur")

@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <sys/file.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -24,6 +25,8 @@ namespace {
 
 std::atomic<ControlPage*> the_page{nullptr};
 std::atomic<int> page_file{-1};
+dev_t page_device = 0;  // with the inode: whether page_file is still ours. A program may close all descriptors
+ino_t page_inode = 0;   // that it did not open, and get the number for a file of its own
 thread_local unsigned depth = 0;
 thread_local pid_t own_id = 0;
 
@@ -46,6 +49,21 @@ Result<ControlPage*> map_file(int fd, void* at) {
   return page;
 }
 
+// The page's file, and what tells it from another one.
+void set_page_file(OwnedFd file) {
+  struct stat status {};
+  fstat(file.get(), &status);  // cannot fail: it is open
+  page_device = status.st_dev;
+  page_inode = status.st_ino;
+  page_file.store(file.release());
+}
+
+bool page_file_is_open() {
+  struct stat status {};
+  const int file = page_file.load();
+  return file >= 0 && fstat(file, &status) == 0 && status.st_dev == page_device && status.st_ino == page_inode;
+}
+
 // In a forked child, which has one thread. Its copy of the page is the parent's own.
 void after_fork() {
   depth = 0;
@@ -55,10 +73,11 @@ void after_fork() {
   const std::uint64_t restarts = old->restarts;
   char origin[sizeof old->origin];
   std::memcpy(origin, old->origin, sizeof origin);
-  close(page_file.exchange(-1));
+  if (page_file_is_open()) close(page_file.load());
+  page_file.store(-1);
   if (auto file = make_file()) {
     if (const auto page = map_file(file->get(), old)) {
-      page_file.store(file->release());
+      set_page_file(std::move(*file));
       (*page)->restarts = restarts;
       std::memcpy((*page)->origin, origin, sizeof origin);
       return;
@@ -72,6 +91,7 @@ void after_fork() {
 
 // Whether the checkpointer that asked still lives: its lock goes with it.
 bool somebody_works() {
+  if (!page_file_is_open()) return false;  // nobody can find the page, and whoever did, can find it no more
   const int file = page_file.load();
   if (flock(file, LOCK_SH | LOCK_NB) != 0) return true;
   flock(file, LOCK_UN);
@@ -104,7 +124,7 @@ Status join() {
   CRS_TRY(ControlPage* const page, map_file(file.get(), nullptr));
   if (const int error = pthread_atfork(nullptr, nullptr, after_fork); error != 0)
     return Error::from_errno(error, "pthread_atfork");
-  page_file.store(file.release());
+  set_page_file(std::move(file));
   the_page.store(page);
   return ok();
 }

@@ -111,7 +111,7 @@ class Restart : public Command {
       report.set_json_descriptor(answer_fd_);
     }
     std::optional<StandIn> stand_in;
-    if (!detach_) stand_in.emplace();
+    if (!detach_) stand_in.emplace(TerminalSettings::put_back);
     std::optional<InterruptGuard> interrupt(std::in_place);
 
     PidFile pid_file;

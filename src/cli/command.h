@@ -10,6 +10,7 @@
 //   Nothing else. CMake makes the table, and `crs help` prints it.
 #pragma once
 
+#include <bitset>
 #include <memory>
 #include <span>
 #include <string>
@@ -28,6 +29,9 @@ namespace crs {
 struct Invocation {
   std::vector<std::string> assignments;      // --param OWNER.NAME=VALUE
   const char* const* environment = nullptr;  // environ(7)
+  std::bitset<3> closed_at_start;            // standard descriptors, which are /dev/null meanwhile
+  std::vector<std::string> program;  // of a command that starts one: the words behind the command's own
+  bool program_was_marked = false;   // they came behind "--"
 
   Result<Service> make_service() const;
 };
@@ -44,7 +48,8 @@ class Command {
 struct CommandInfo {
   const char* name;
   const char* summary;
-  int position;  // in lists: smaller first
+  int position;                 // in lists: smaller first
+  bool starts_program = false;  // its first argument begins another command line (Invocation::program)
   std::unique_ptr<Command> (*make)();
 };
 

@@ -16,8 +16,8 @@ constexpr const char* summary =
 
 constexpr const char* footer =
     "Exit status: 0 ok, 2 usage, 3 no such process or snapshot, 4 no permission, 5 refused,\n"
-    "6 busy, 7 time-out, 8 bad snapshot, 9 storage failed, 10 anything else. `crs restart` in the\n"
-    "foreground passes on the program's own, or 125 when it could not be brought back.\n"
+    "6 busy, 7 time-out, 8 bad snapshot, 9 storage failed, 10 anything else. `crs run` and `crs restart` in\n"
+    "the foreground pass on the program's own, or tell by 125 to 127 that it could not be started.\n"
     "`crs help COMMAND` and crs(1) tell more.";
 
 std::vector<const CommandInfo*> sorted_commands() {
@@ -44,6 +44,7 @@ CommandLine::CommandLine(Invocation& invocation) : app_(summary, "crs") {
         ->type_name("OWNER.NAME=VALUE")
         ->expected(1)
         ->take_all();
+    if (info->starts_program) entry.app->prefix_command();
     entry.command->declare(*entry.app);
     entries_.push_back(std::move(entry));
   }

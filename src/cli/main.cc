@@ -9,6 +9,8 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <bitset>
 #include <cstdio>
 #include <cstring>
 #include <exception>
@@ -20,9 +22,10 @@
 
 namespace {
 
-bool open_standard_descriptors() {
+bool open_standard_descriptors(std::bitset<3>& were_closed) {
   for (int fd = 0; fd <= 2; ++fd) {
     if (fcntl(fd, F_GETFD) >= 0) continue;
+    were_closed.set(static_cast<std::size_t>(fd));
     if (open("/dev/null", O_RDWR) < 0) return false;  // gets the lowest free number, which is fd
   }
   return true;
@@ -42,15 +45,24 @@ std::string empty_option(const CLI::App& app) {
   return {};
 }
 
+// The place of the first "--", or argc.
+int find_mark(int argc, char** argv) {
+  int at = 1;
+  while (at < argc && std::strcmp(argv[at], "--") != 0) ++at;
+  return at;
+}
+
 bool wants_json(int argc, char** argv) {
-  for (int i = 1; i < argc; ++i) {
+  for (int i = 1; i < find_mark(argc, argv); ++i) {
     if (std::strcmp(argv[i], "--json") == 0) return true;
   }
   return false;
 }
 
-int run(int argc, char** argv) {
-  crs::Invocation invocation{.assignments = {}, .environment = environ};
+int run(int argc, char** argv, std::bitset<3> closed_at_start) {
+  crs::Invocation invocation;
+  invocation.environment = environ;
+  invocation.closed_at_start = closed_at_start;
   crs::CommandLine line(invocation);
   const auto usage_error = [&](const std::string& action, std::string message, std::string hint) {
     const crs::Report report(action, wants_json(argc, argv));
@@ -64,8 +76,10 @@ int run(int argc, char** argv) {
     return usage_error("", "there is no command '" + std::string(argv[1]) + "'", line.hint_for(argv[1]));
   }
   const auto* entry = line.find(argv[1]);
+  int own_words = argc;
+  if (entry != nullptr && entry->info->starts_program) own_words = find_mark(argc, argv);
   try {
-    line.app().parse(argc, argv);
+    line.app().parse(own_words, argv);
   } catch (const CLI::Success& success) {  // --help, --version
     return line.app().exit(success);
   } catch (const CLI::ParseError& error) {
@@ -74,6 +88,13 @@ int run(int argc, char** argv) {
                        "`crs help" + (name.empty() ? "" : " " + name) + "` tells how it is used");
   }
   if (entry != nullptr) {
+    if (entry->info->starts_program) {
+      invocation.program = entry->app->remaining();
+      invocation.program_was_marked = invocation.program.empty();
+      const bool is_its_own = !invocation.program_was_marked;  // the mark came behind the program's name
+      invocation.program.insert(invocation.program.end(),
+                                argv + std::min(argc, own_words + (is_its_own ? 0 : 1)), argv + argc);
+    }
     const std::string name = entry->info->name;
     const std::string empty = empty_option(line.app());
     if (!empty.empty()) {
@@ -88,9 +109,10 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (!open_standard_descriptors()) return 10;
+  std::bitset<3> closed_at_start;
+  if (!open_standard_descriptors(closed_at_start)) return 10;
   try {
-    return run(argc, argv);
+    return run(argc, argv, closed_at_start);
   } catch (const std::bad_alloc&) {
     std::fprintf(stderr, "crs: out of memory\n");
   } catch (const std::exception& exception) {

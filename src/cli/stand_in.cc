@@ -30,7 +30,8 @@ bool is_job_control_stop(int signal) {
 
 }  // namespace
 
-StandIn::StandIn() : own_group_(getpgrp()), typed_by_hand_(isatty(STDIN_FILENO) == 1) {
+StandIn::StandIn(TerminalSettings settings)
+    : settings_(settings), own_group_(getpgrp()), typed_by_hand_(isatty(STDIN_FILENO) == 1) {
   // A parent that ignores SIGCHLD (nohup does not, some servers do) would make the kernel reap in our place.
   struct sigaction standard {};
   standard.sa_handler = SIG_DFL;
@@ -127,7 +128,9 @@ int StandIn::end(int wait_status) {
     while (waitpid(program_.child.v, nullptr, 0) < 0 && errno == EINTR) {  // the init, which ends at once
     }
   }
-  if (modes_ && tcgetpgrp(terminal_.get()) == own_group_) tcsetattr(terminal_.get(), TCSANOW, &*modes_);
+  const bool put_back = settings_ == TerminalSettings::put_back || WIFSIGNALED(wait_status);
+  if (modes_ && put_back && tcgetpgrp(terminal_.get()) == own_group_)
+    tcsetattr(terminal_.get(), TCSANOW, &*modes_);
   if (WIFSIGNALED(wait_status)) return die_of(WTERMSIG(wait_status));
   return WEXITSTATUS(wait_status);
 }

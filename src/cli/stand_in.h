@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// StandIn: crs in the place of the program that it restarted.
+// StandIn: crs in the place of the program that it started or restarted.
 //
 // What this file knows
 //   Signals that arrive here go to the program, its end becomes our end, its job control becomes ours. Who
@@ -17,6 +17,7 @@
 
 #include <termios.h>
 #include <csignal>
+#include <cstdint>
 #include <optional>
 
 #include "cli/interrupt.h"
@@ -26,10 +27,14 @@
 
 namespace crs {
 
-// Made before the restart, in main's thread.
+// What becomes of the terminal's settings when the program has ended: a program that was killed once left
+// them as they were in its middle; one that ran from its beginning may be there to change them (stty).
+enum class TerminalSettings : std::uint8_t { put_back, put_back_after_a_signal };
+
+// Made before the program runs, in main's thread.
 class StandIn {
  public:
-  StandIn();
+  explicit StandIn(TerminalSettings settings);
   ~StandIn();
   StandIn(const StandIn&) = delete;
   StandIn& operator=(const StandIn&) = delete;
@@ -54,6 +59,7 @@ class StandIn {
   RestartInfo program_;
   OwnedFd terminal_;              // /dev/tty, if there is one
   std::optional<termios> modes_;  // of the terminal at the start, if we had it
+  TerminalSettings settings_;
   pid_t own_group_ = 0;
   bool had_terminal_ = false;   // our group was in the foreground at the start
   bool lent_ = false;           // the program's group has it now
