@@ -45,7 +45,7 @@ _crs() {
       break
     fi
   done
-  local commands="checkpoint run restart check list inspect verify rm components params help"
+  local commands="checkpoint run restart rollback check list inspect verify rm components params help"
   COMPREPLY=()
   if [[ -z $command ]]; then
     mapfile -t COMPREPLY < <(compgen -W "$commands --help --version" -- "$cur")
@@ -76,7 +76,8 @@ _crs() {
   case $command in
     checkpoint) options+=" --job --store --output -o --term --stop --component --compress --level --timeout --json --quiet" ;;
     run) options+=" --agent --force --store --rank" ;;
-    restart) options+=" --detach --pidfile --pid --stdio --fd --files --allow-changed-files --ignore-cpu --store --timeout --json --quiet" ;;
+    restart) options+=" --detach --in-place --pidfile --pid --stdio --fd --files --allow-changed-files --ignore-cpu --store --timeout --json --quiet" ;;
+    rollback) options+=" --files --allow-changed-files --ignore-cpu --store --timeout --json --quiet" ;;
     check) options+=" --store --component --timeout --json" ;;
     list | inspect) options+=" --store --timeout --json" ;;
     verify) options+=" --store --timeout --json --quiet" ;;
@@ -92,6 +93,9 @@ _crs() {
     checkpoint | check | components) mapfile -t COMPREPLY < <(compgen -W "$(_crs_processes)" -- "$cur") ;;
     restart | inspect | verify)
       mapfile -t COMPREPLY < <(compgen -W "$(_crs_snapshots)" -- "$cur"; compgen -d -- "$cur")
+      ;;
+    rollback)
+      mapfile -t COMPREPLY < <(compgen -W "$(_crs_processes) $(_crs_snapshots)" -- "$cur"; compgen -d -- "$cur")
       ;;
     rm) mapfile -t COMPREPLY < <(compgen -W "$(_crs_snapshots)" -- "$cur") ;;
     list) mapfile -t COMPREPLY < <(compgen -W "$(_crs_snapshots | grep -v @)" -- "$cur") ;;

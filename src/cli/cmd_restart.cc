@@ -16,6 +16,7 @@
 #include "cli/progress.h"
 #include "cli/report.h"
 #include "cli/stand_in.h"
+#include "engine/report_channel.h"
 #include "os/file_io.h"
 #include "os/owned_fd.h"
 
@@ -83,6 +84,9 @@ class Restart : public Command {
     app.add_option("--pid", pid_,
                    "auto: the old pid if it is free; same: or fail; namespace: in one of its own")
         ->check(CLI::IsMember({"auto", "same", "namespace"}));
+    auto* in_place =
+        app.add_flag("--in-place", in_place_, "crs itself becomes the program: same pid, same parent");
+    in_place->excludes("--detach")->excludes("--pidfile")->excludes("--pid");
     app.add_option("--stdio", stdio_, "auto, inherit (ours), saved (its own), null")
         ->check(CLI::IsMember({"auto", "inherit", "saved", "null"}));
     app.add_option("--fd", fd_paths_, "its descriptor N becomes PATH (may be repeated)")
@@ -100,6 +104,9 @@ class Restart : public Command {
     app.add_option("--answer", answer_fd_,
                    "descriptor for the JSON answer, so that the streams are the program's")
         ->group("");
+    app.add_option("--report", channel_, "of a rollback: the channel that hears how it ended")
+        ->group("")
+        ->needs(in_place);
     app.footer(help_text);
   }
 
@@ -110,6 +117,7 @@ class Restart : public Command {
       fcntl(answer_fd_, F_SETFD, FD_CLOEXEC);
       report.set_json_descriptor(answer_fd_);
     }
+    if (in_place_) return run_in_place(invocation, report);
     std::optional<StandIn> stand_in;
     if (!detach_) stand_in.emplace(TerminalSettings::put_back);
     std::optional<InterruptGuard> interrupt(std::in_place);
@@ -144,8 +152,46 @@ class Restart : public Command {
   }
 
  private:
-  Result<RestartInfo> work(const Invocation& invocation, const Report& report,
-                           const InterruptGuard& interrupt, PidFile& pid_file, bool lend_terminal) {
+  // Returns only when it failed.
+  int run_in_place(const Invocation& invocation, const Report& report) {
+    OwnedFd channel;
+    if (!channel_.empty()) {
+      auto connected = ReportChannel::connect(channel_);
+      if (!connected) return report.fail(connected.error(), restart_failed);
+      channel = std::move(*connected);
+    }
+    std::optional<InterruptGuard> interrupt(std::in_place);
+    const auto told = [&](const Error* error, const std::vector<std::string>& notes) {
+      if (channel) {
+        ReportChannel::send(channel.get(), {.error = error != nullptr ? std::optional(*error) : std::nullopt,
+                                            .notes = notes});
+      } else {
+        for (const std::string& note : notes) report.note(note);
+      }
+      if (error != nullptr) report.fail(*error);
+    };
+    const Error error = become(invocation, report, *interrupt, told);
+    if (const int earlier = interrupt->signal(); earlier != 0) {
+      report.fail(error, 128 + earlier);
+      interrupt.reset();
+      return die_of(earlier);
+    }
+    if (channel) ReportChannel::send(channel.get(), {.error = error, .notes = {}});
+    const bool usage = error.code() == Errc::usage || error.code() == Errc::refused;
+    return report.fail(error, usage && !channel ? 0 : restart_failed);
+  }
+
+  Error become(const Invocation& invocation, const Report& report, const InterruptGuard& interrupt,
+               const InPlaceTold& told) {
+    CRS_TRY(const auto request, make_request(interrupt));
+    CRS_TRY(auto service, invocation.make_service());
+    CRS_TRY(const auto path, find_snapshot(snapshot_, store_, service));
+    CRS_TRY(const auto snapshot, store::SnapshotReader::open(path));
+    Progress progress(report, true);
+    return service.restart_in_place(snapshot, request, !channel_.empty(), told, progress);
+  }
+
+  Result<RestartRequest> make_request(const InterruptGuard& interrupt) const {
     RestartRequest request;
     CRS_TRY(request.deadline, parse_timeout(timeout_));
     request.deadline.also_when(interrupt.flag());
@@ -167,9 +213,14 @@ class Restart : public Command {
     }
     request.allow_changed_files = allow_changed_;
     request.ignore_cpu = ignore_cpu_;
+    return request;
+  }
+
+  Result<RestartInfo> work(const Invocation& invocation, const Report& report,
+                           const InterruptGuard& interrupt, PidFile& pid_file, bool lend_terminal) {
+    CRS_TRY(auto request, make_request(interrupt));
     request.parent_waits = !detach_;
     request.lend_terminal = lend_terminal;
-
     CRS_TRY(auto service, invocation.make_service());
     CRS_TRY(const auto path, find_snapshot(snapshot_, store_, service));
     CRS_TRY(const auto snapshot, store::SnapshotReader::open(path));
@@ -212,10 +263,12 @@ class Restart : public Command {
     return status;
   }
 
-  std::string snapshot_, pid_file_, pid_ = "auto", stdio_ = "auto", files_ = "rollback", store_, timeout_;
+  std::string snapshot_, pid_file_, pid_ = "auto", channel_, stdio_ = "auto", files_ = "rollback", store_,
+                                    timeout_;
   std::vector<std::string> fd_paths_;
   int answer_fd_ = -1;
-  bool detach_ = false, allow_changed_ = false, ignore_cpu_ = false, json_ = false, quiet_ = false;
+  bool detach_ = false, in_place_ = false, allow_changed_ = false, ignore_cpu_ = false, json_ = false,
+       quiet_ = false;
 };
 
 }  // namespace

@@ -74,6 +74,29 @@ struct RestartOptions {
   PidMode pid = PidMode::automatic;
   Deadline deadline;
   unsigned workers = 0;
+  bool verified = false;  // all stored bytes were checked just before
+};
+
+// How a restart in place ended: the error, or null, and notes. Called in a helper process, which then ends.
+using InPlaceTold = std::function<void(const Error*, const std::vector<std::string>&)>;
+
+struct RollbackOptions {
+  RestoreOptions restore;
+  Deadline deadline;  // for what comes before the point of no return
+  unsigned workers = 0;
+  Gate* gate = nullptr;  // of a process that takes part; null: it does not
+  // What is executed in the process: a program that restarts `snapshot` in place (restart_in_place()), sure
+  // that it was verified, and tells the end to the channel (report_channel.h) whose name is put behind its
+  // arguments.
+  std::string program;
+  std::vector<std::string> arguments;  // with argv[0]
+  std::vector<std::string> environment;
+};
+
+struct RollbackReport {
+  std::chrono::nanoseconds stop{};  // from the freeze until the process ran again
+  std::chrono::nanoseconds total{};
+  std::vector<std::string> notes;
 };
 
 // A process that runs again. The caller is its parent, or (in_namespace) the parent of the init of its pid
@@ -108,6 +131,17 @@ class Engine {
   // Brings the process back. On return it runs. On any error nothing is left and the snapshot is untouched.
   Result<RestartedProcess> restart(const store::SnapshotReader& snapshot, const RestartOptions& options,
                                    Events& events) const;
+
+  // The calling process, of one thread, becomes the saved one: same pid, same parent. Returns only an error,
+  // and then the process is what it was. What fails later ends the process, and `told` hears of it.
+  // errors: refused, also when the saved pid is not ours.
+  Error restart_in_place(const store::SnapshotReader& snapshot, const RestartOptions& options,
+                         const InPlaceTold& told, Events& events) const;
+
+  // The running process goes back to its own snapshot, in place. On an error it runs on unharmed, except
+  // after the point of no return (the new program is executed): then it is gone, and the error says so.
+  Result<RollbackReport> rollback(Pid pid, const store::SnapshotReader& snapshot,
+                                  const RollbackOptions& options, Events& events) const;
 
   // Everything the kinds know about a snapshot: {"section": {...}}. For `crs inspect`.
   Result<nlohmann::json> inspect(const store::SnapshotReader& snapshot) const;

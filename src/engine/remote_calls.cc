@@ -16,6 +16,8 @@
 #include <cstring>
 #include <exception>
 #include <optional>
+#include <thread>
+#include <utility>
 
 #include "engine/frozen_state.h"
 #include "engine/interrupted_calls.h"
@@ -137,6 +139,11 @@ class Session {
   Status begin(std::span<const RemoteJob> jobs);
   Status run(std::span<const RemoteJob> jobs);
   Status end();
+  // The batch of `thread` holds an execve(2).
+  Status expect_execution(std::size_t thread);
+  bool executed() const { return executed_; }
+  // From here on it does not die with us.
+  Status expect_no_execution();
 
  private:
   struct Thread {
@@ -157,7 +164,11 @@ class Session {
   Status set_registers(std::size_t thread, const user_regs_struct& registers);
   Status set_mask(std::size_t thread, std::uint64_t mask);
   Status resume(std::size_t thread, __ptrace_request how);
-  Result<int> wait(std::size_t thread) { return wait_for_stop(tid(thread), deadline_); }
+  Result<int> wait(std::size_t thread) {
+    return executes_ ? wait_while_executing(thread) : wait_for_stop(tid(thread), deadline_);
+  }
+  Result<int> wait_while_executing(std::size_t thread);
+  Status set_options(std::size_t thread, long options);
   Result<std::int64_t> call_through_gadget(long number, std::array<std::uint64_t, 6> arguments);
   Status put_stack_back();
   Status start(std::size_t thread, RemoteAddr entries, std::size_t count);
@@ -173,6 +184,8 @@ class Session {
   RemoteAddr area_;
   RemoteAddr code_;
   std::uint64_t area_size_ = 0;
+  std::optional<std::size_t> executes_;  // the thread whose batch holds an execve(2)
+  bool executed_ = false;
   RemoteAddr stack_at_;
   Bytes stack_bytes_;  // what was on the carrier's stack where its frame is
 };
@@ -414,6 +427,8 @@ Status Session::await_end(std::size_t thread) {
   for (;;) {
     CRS_TRY(const int status, wait(thread));
     const int signal = WSTOPSIG(status);
+    executed_ = status >> 16 == PTRACE_EVENT_EXEC;
+    if (executed_) return ok();
     if (notify && status >> 16 == 0 && signal == *notify) {
       siginfo_t info{};
       if (ptrace(PTRACE_GETSIGINFO, tid(thread).v, nullptr, &info) != 0) {
@@ -432,6 +447,47 @@ Status Session::await_end(std::size_t thread) {
     }
     // Another signal: it is ignored by default and not caught, so dropping it is what the kernel would do.
     CRS_CHECK(resume(thread, notify ? PTRACE_CONT : PTRACE_SYSCALL));
+  }
+}
+
+Status Session::set_options(std::size_t thread, long options) {
+  if (ptrace(PTRACE_SETOPTIONS, tid(thread).v, nullptr, options) != 0)
+    return Error::from_errno(errno, "set how " + to_string(tid(thread)) + " is traced", Errc::target_gone);
+  return ok();
+}
+
+Status Session::expect_execution(std::size_t thread) {
+  executes_ = thread;
+  return set_options(thread, PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEEXEC | PTRACE_O_EXITKILL);
+}
+
+Status Session::expect_no_execution() {
+  return set_options(*std::exchange(executes_, std::nullopt), PTRACE_O_TRACESYSGOOD);
+}
+
+// The kernel ends all other threads first, and waits until their tracer has heard of each (ptrace(2), "execve
+// under ptrace"). The thread goes on under the number of the first.
+Result<int> Session::wait_while_executing(std::size_t thread) {
+  const auto start = std::chrono::steady_clock::now();
+  for (;;) {
+    for (std::size_t i = 0; i < threads_.size(); ++i) {
+      if (i == thread) continue;
+      int ended = 0;
+      const pid_t got = waitpid(tid(i).v, &ended, __WALL | WNOHANG);
+      if (got == tid(i).v && WIFSTOPPED(ended) && tid(i).v == state_.pid.v) return ended;
+    }
+    for (const pid_t number : {tid(thread).v, state_.pid.v}) {
+      int status = 0;
+      const pid_t got = waitpid(number, &status, __WALL | WNOHANG);
+      if (got != number) continue;
+      if (WIFSTOPPED(status)) return status;
+      if (number == state_.pid.v) return Error(Errc::target_gone, to_string(state_.pid) + " ended");
+    }
+    if (kill(state_.pid.v, 0) != 0 && errno == ESRCH)
+      return Error(Errc::target_gone, to_string(state_.pid) + " ended");
+    if (deadline_.passed()) return Error(Errc::timeout, to_string(state_.pid) + " does not get ahead");
+    if (std::chrono::steady_clock::now() - start > std::chrono::milliseconds(1))
+      std::this_thread::sleep_for(std::chrono::microseconds(100));
   }
 }
 
@@ -467,6 +523,7 @@ Status Session::run(std::span<const RemoteJob> jobs) {
     }
     for (Placed* each : round) {
       CRS_CHECK(await_end(each->job->thread));
+      if (executed_) return ok();
       Bytes image(each->job->batch->image_size());
       CRS_CHECK(process_.read_memory(each->at, image));
       each->job->batch->absorb(image);
@@ -500,6 +557,7 @@ Status Session::leave(std::size_t thread) {
 }
 
 Status Session::end() {
+  if (executed_) threads_.clear();  // there is nothing left to be put back
   if (threads_.empty()) return ok();
   Status result;
   const auto keep = [&](Status status) {
@@ -539,6 +597,24 @@ Status make_remote_calls(FrozenProcess& process, std::span<const RemoteJob> jobs
   CRS_CHECK(session.end());
   for (const RemoteJob& job : jobs) CRS_CHECK(job.batch->first_failure());
   return ok();
+}
+
+Result<bool> execute_remotely(FrozenProcess& process, std::size_t thread, CallBatch& batch,
+                              Deadline deadline) {
+  CRS_CHECK(deadline.check("the process was about to be replaced"));
+  const RemoteJob job{thread, &batch};
+  Session session(process, Deadline::after(patience));
+  CRS_CHECK(session.begin(std::span(&job, 1)));
+  CRS_CHECK(session.expect_execution(thread));
+  auto run = session.run(std::span(&job, 1));
+  if (session.executed()) {
+    process.state().released = true;
+    return true;
+  }
+  if (run) run = session.expect_no_execution();
+  CRS_CHECK(run);
+  CRS_CHECK(session.end());
+  return false;
 }
 
 }  // namespace crs

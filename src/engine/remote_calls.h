@@ -43,6 +43,13 @@ struct RemoteJob {
 // program). A call that had to succeed and did not: that error, after everything has been put back.
 Status make_remote_calls(FrozenProcess& process, std::span<const RemoteJob> jobs, Deadline deadline);
 
+// Runs a batch with an execve(2) in it. true: it was executed. All other threads are gone then, and the
+// process stands at PTRACE_EVENT_EXEC, at the first instruction of the new program, under its first thread's
+// number; nothing of `process` is true of it any more. false: execve(2) failed, the rest of the batch was
+// made, and the process is as it was. From the start of the batch on the process dies with us.
+Result<bool> execute_remotely(FrozenProcess& process, std::size_t thread, CallBatch& batch,
+                              Deadline deadline);
+
 // The loop that walks a batch's image: rbx points to the first entry, rbp counts them; it ends in
 // rt_sigreturn.
 std::span<const std::byte> batch_loop();

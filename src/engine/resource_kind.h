@@ -108,6 +108,10 @@ struct RestoreOptions {
       false;  // the restarting thread stays as the parent until the program ends (no --detach)
   // The restarting group is in the foreground of its terminal, and that of the program takes its place.
   bool lend_terminal = false;
+  // The restarting process itself becomes the program: its session, group and parent stay.
+  bool in_place = false;
+  // A process that still runs and will be the one that is restarted (rollback); 0: none.
+  Pid replaced{};
 };
 
 struct CheckContext {

@@ -54,6 +54,8 @@ std::optional<std::string> taken_number(const ThreadTable& threads) {
   return std::nullopt;
 }
 
+}  // namespace
+
 Status check_machine(const store::Manifest& manifest) {
   utsname here{};
   if (uname(&here) != 0) return Error::from_errno(errno, "uname");
@@ -62,6 +64,8 @@ Status check_machine(const store::Manifest& manifest) {
                "the snapshot was made on " + manifest.architecture + ", this machine is " + here.machine)
       .with_hint("restart it on a machine of its own kind");
 }
+
+namespace {
 
 // --- The init of a pid namespace ---------------------------------------------------------------------------
 
@@ -309,10 +313,7 @@ Result<RestartedProcess> Engine::restart(const store::SnapshotReader& snapshot, 
   Blockers blockers;
   CRS_CHECK(restoration.check(blockers));
   CRS_CHECK(blockers.to_status("this snapshot cannot be restarted here"));
-  // Damage is found before there is a process. (What is decompressed is checked again as it is put in place.)
-  events.phase("verify");
-  CRS_CHECK(
-      snapshot.verify(worker_count(options.workers), options.deadline, store::PageFileReader::Depth::stored));
+  CRS_CHECK(verify_before(snapshot, options, events));
   tell_of_another_boot(snapshot.manifest(), blockers);
   events.phase("restore");
   CRS_TRY(RestartedProcess process, restart_as(options.pid, restoration));
@@ -322,6 +323,13 @@ Result<RestartedProcess> Engine::restart(const store::SnapshotReader& snapshot, 
   process.total = Clock::now() - start;
   for (const std::string& note : process.notes) events.note(note);
   return process;
+}
+
+Status verify_before(const store::SnapshotReader& snapshot, const RestartOptions& options, Events& events) {
+  if (options.verified) return ok();
+  events.phase("verify");
+  return snapshot.verify(worker_count(options.workers), options.deadline,
+                         store::PageFileReader::Depth::stored);
 }
 
 Result<nlohmann::json> Engine::inspect(const store::SnapshotReader& snapshot) const {

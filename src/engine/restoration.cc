@@ -15,70 +15,14 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <exception>
-#include <thread>
 #include <tuple>
 
 #include "engine/error_message.h"
 #include "engine/interrupted_calls.h"
+#include "engine/owned_process.h"
 
 namespace crs {
 namespace {
-
-// Blocks all signals as long as it lives or for good, so that a forked copy starts with them blocked.
-class BlockedSignals {
- public:
-  BlockedSignals() {
-    sigset_t all;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before_);
-  }
-  BlockedSignals(const BlockedSignals&) = delete;
-  BlockedSignals& operator=(const BlockedSignals&) = delete;
-  ~BlockedSignals() {
-    if (!kept_) pthread_sigmask(SIG_SETMASK, &before_, nullptr);
-  }
-  void keep() { kept_ = true; }
-
- private:
-  bool kept_ = false;
-  sigset_t before_{};
-};
-
-// A child that is killed and reaped unless it was let go.
-class Child {
- public:
-  explicit Child(Pid pid) : pid_(pid) {}
-  Child(const Child&) = delete;
-  Child& operator=(const Child&) = delete;
-  ~Child() {
-    if (pid_.v <= 0) return;
-    kill(pid_.v, SIGKILL);
-    try {
-      reap();
-    } catch (const std::exception&) {  // out of memory: it is dead all the same, and a zombie until we end
-    }
-  }
-  Pid release() { return std::exchange(pid_, Pid(0)); }
-
- private:
-  void reap() const {
-    // Its threads are traced by us, so each is ours to reap, and the leader comes last.
-    for (int attempt = 0; attempt < 2000; ++attempt) {
-      if (waitpid(pid_.v, nullptr, __WALL | WNOHANG) == pid_.v) return;
-      if (const auto proc = ProcDir::open(pid_)) {
-        if (const auto tids = proc->tasks()) {
-          for (const Tid tid : *tids) {
-            if (tid.v != pid_.v) waitpid(tid.v, nullptr, __WALL | WNOHANG);
-          }
-        }
-      }
-      std::this_thread::sleep_for(std::chrono::microseconds(500));
-    }
-  }
-
-  Pid pid_;
-};
 
 Result<Pid> clone_with_number(NsPid number) {
   clone_args arguments{};
@@ -139,7 +83,7 @@ Status Restoration::check(Blockers& blockers) {
   CheckContext context{snapshot_, options_.restore, blockers, is_replaced};
   blockers.set_kind(ThreadTable::section);
   CRS_CHECK(threads_.check(context));
-  if (threads_.has_terminal() && !joins_our_session()) {
+  if (threads_.has_terminal() && !options_.restore.in_place && !joins_our_session()) {
     blockers.note(
         "the program led a session with a terminal of its own, and this restart has no terminal to lend it: "
         "it comes "
@@ -210,14 +154,19 @@ void Restoration::lend_terminal(Pid pid) const {
   tcsetpgrp(terminal->get(), getpgid(pid.v));  // EPERM: it is in a session of its own and needs none
 }
 
-// In the forked copy. Everything but the last step is ordinary code.
-Status Restoration::fill_inside(int channel) {
+Status Restoration::take_session_and_group() const {
   const bool joins = joins_our_session();
   if ((threads_.leads_session() && !joins) || needs_own_session()) {
     if (setsid() < 0) return Error::from_errno(errno, "setsid");
   } else if (threads_.leads_group() || joins) {
     if (setpgid(0, 0) != 0) return Error::from_errno(errno, "setpgid");
   }
+  return ok();
+}
+
+// In the forked copy. Everything but the last step is ordinary code.
+Status Restoration::fill_inside(int channel) {
+  if (!options_.restore.in_place) CRS_CHECK(take_session_and_group());
   InsideContext context{snapshot_,    options_.restore,   threads_.process(),
                         {-1, -1, -1}, executable_number_, &deleted_files_};
   for (int fd = 0; fd < 3; ++fd) {
@@ -312,6 +261,11 @@ Status Restoration::finish_outside(Rebuilder& rebuilder) {
   return rebuilder.detach();
 }
 
+Status Restoration::take_numbers_aside() {
+  CRS_TRY(std::tie(channel_number_, executable_number_), descriptors_.two_numbers_aside());
+  return ok();
+}
+
 Result<Pid> Restoration::create(std::vector<std::string>& notes) {
   if (needs_own_session())
     notes.push_back("the program is stopped, and leads a session of its own from now on");
@@ -320,7 +274,7 @@ Result<Pid> Restoration::create(std::vector<std::string>& notes) {
     return Error::from_errno(errno, "socketpair");
   OwnedFd ours(ends[0]);
   OwnedFd theirs(ends[1]);
-  CRS_TRY(std::tie(channel_number_, executable_number_), descriptors_.two_numbers_aside());
+  CRS_CHECK(take_numbers_aside());
   const NsPid number = threads_.process();
   // Only the copy keeps them blocked: we ourselves must hear of Ctrl-C.
   const auto make_copy = [&] {
@@ -337,34 +291,34 @@ Result<Pid> Restoration::create(std::vector<std::string>& notes) {
     if (read(theirs.get(), &go, 1) != 1) _exit(1);
     run_inside(theirs.get());
   }
-  Child child(pid);
+  OwnedProcess child(pid);
   theirs.reset();
   if (ptrace(PTRACE_SEIZE, pid.v, nullptr, PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL) != 0) {
     return Error::from_errno(errno, "seize the new process");
   }
   if (write(ours.get(), "g", 1) != 1) return Error::from_errno(errno, "start the new process");
-  Rebuilder::Setup setup{options_.restore,
-                         pid,
-                         number,
-                         space_.landing(),
-                         AddressSpace::landing_size,
-                         executable_number_,
-                         options_.deadline,
-                         [&](std::string text) { notes.push_back(std::move(text)); }};
+  CRS_CHECK(finish(pid, ours.get(), notes));
+  return child.release();
+}
+
+Status Restoration::finish(Pid pid, int channel, std::vector<std::string>& notes) {
+  Rebuilder::Setup setup{
+      options_.restore,           pid,
+      threads_.process(),         space_.landing(),
+      AddressSpace::landing_size, executable_number_,
+      options_.deadline,          [&](std::string text) { notes.push_back(std::move(text)); }};
   Rebuilder rebuilder(std::move(setup));
-  auto status = rebuilder.begin();
-  if (!status) {
+  if (auto status = rebuilder.begin(); !status) {
     // It ended by itself: it says why.
     std::string text(65536, '\0');
-    const ssize_t got = recv(ours.get(), text.data(), text.size(), MSG_DONTWAIT);
+    const ssize_t got = recv(channel, text.data(), text.size(), MSG_DONTWAIT);
     if (got > 0) {
       text.resize(static_cast<std::size_t>(got));
       if (auto report = PartReport::parse(text); report && report->error) return std::move(*report->error);
     }
-    return std::move(status).error();
+    return status;
   }
-  CRS_CHECK(finish_outside(rebuilder));
-  return child.release();
+  return finish_outside(rebuilder);
 }
 
 }  // namespace crs

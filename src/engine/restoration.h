@@ -5,8 +5,10 @@
 //   The order: load and check before anything exists; then a forked copy that fills itself (inside), finished
 //   from outside by batches, phase by phase; then the side effects that cannot be taken back; then it runs.
 //   Whoever calls create() becomes the parent and the tracer of the new process, in its own pid namespace.
+//   become() does the same to the calling process: then a helper is the tracer.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -20,6 +22,12 @@
 #include "engine/thread_table.h"
 
 namespace crs {
+
+// That the snapshot was made on a machine of this kind. errors: bad_snapshot.
+Status check_machine(const store::Manifest& manifest);
+// Damage is found before there is a process (and what is decompressed is checked again as it is put in
+// place). Nothing where somebody has just done so (options.verified).
+Status verify_before(const store::SnapshotReader& snapshot, const RestartOptions& options, Events& events);
 
 class Restoration {
  public:
@@ -38,12 +46,23 @@ class Restoration {
   // Makes the process and lets it run; on failure nothing of it is left. Answers its pid (ours to wait for).
   Result<Pid> create(std::vector<std::string>& notes);
 
+  // How becoming the process ended, told by the helper that finished it: the error, or null, and notes.
+  using Told = std::function<void(const Error*, const std::vector<std::string>&)>;
+  // The calling process, of one thread, becomes the saved one (in_place.cc). Returns only an error, and then
+  // nothing of it was changed; a later failure ends the process, and `told` hears why.
+  Error become(const Told& told);
+
  private:
   Result<bool> is_in_the_middle_of(AddressRange code) const;
   bool needs_own_session() const;
   bool joins_our_session() const;
   void lend_terminal(Pid pid) const;
+  Status take_session_and_group() const;
+  Status take_numbers_aside();
   [[noreturn]] void run_inside(int channel);
+  // The tracer's part: `pid` is seized, and was told to go on; `channel` leads to it.
+  Status finish(Pid pid, int channel, std::vector<std::string>& notes);
+  [[noreturn]] void help(Pid pid, OwnedFd channel, const Told& told);
   Status fill_inside(int channel);
   Status finish_outside(Rebuilder& rebuilder);
 

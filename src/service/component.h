@@ -18,6 +18,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -114,6 +115,28 @@ struct RestartRequest {
   Deadline deadline;
 };
 
+// How a restart in place ended: the error, or null, and notes. Called in a helper process, which then ends.
+using InPlaceTold = std::function<void(const Error*, const std::vector<std::string>&)>;
+
+struct RollbackRequest {
+  Pid pid;
+  ChangedOutput files = ChangedOutput::rollback;
+  bool allow_changed_files = false;
+  bool ignore_cpu = false;
+  Deadline deadline;     // for what comes before the point of no return
+  Gate* gate = nullptr;  // set by the service, as for a checkpoint
+  // This program, and the words with which it restarts the snapshot in place; those of its own that it needs.
+  std::string program;
+  std::vector<std::string> arguments;  // with argv[0]; the name of the channel that hears the end is added
+  std::vector<std::string> environment;
+};
+
+struct RolledBack {
+  std::chrono::nanoseconds stop{};   // how long the process stood still
+  std::chrono::nanoseconds total{};  // the whole operation
+  std::vector<std::string> notes;
+};
+
 // A process that runs again.
 struct RestartInfo {
   Pid pid;                    // the program's, as the caller sees it
@@ -146,6 +169,19 @@ class Component {
   // Brings the process back as a child of the caller. On any error nothing is left of it.
   virtual Result<RestartInfo> restart(const store::SnapshotReader& snapshot, const RestartRequest& request,
                                       Observer& observer) const = 0;
+
+  // The calling process, of one thread, becomes the saved one, and this returns only an error: then it is
+  // what it was. `verified`: all stored bytes were checked just before.
+  virtual Error restart_in_place(const store::SnapshotReader&, const RestartRequest&, bool /*verified*/,
+                                 const InPlaceTold&, Observer&) const {
+    return Error(Errc::unsupported, "this component cannot restart a process in place");
+  }
+
+  // A running process goes back to its own snapshot. On an error it runs on unharmed, or, after the point of
+  // no return, has ended: the error says so.
+  virtual Result<RolledBack> rollback(const store::SnapshotReader&, const RollbackRequest&, Observer&) const {
+    return Error(Errc::unsupported, "this component cannot roll a process back");
+  }
 
   // What it knows of a snapshot of its own, {"section": {...}}.
   virtual Result<nlohmann::json> inspect(const store::SnapshotReader& snapshot) const = 0;

@@ -185,4 +185,28 @@ Outcome Service::restart(const store::SnapshotReader& snapshot, const RestartReq
   return Restarted{std::move(*info)};
 }
 
+Error Service::restart_in_place(const store::SnapshotReader& snapshot, const RestartRequest& request,
+                                bool verified, const InPlaceTold& told, Observer& observer) {
+  CRS_TRY(const LoadedComponent* maker, maker_of(snapshot.manifest()));
+  CRS_CHECK(states_->enter(State::restart));
+  Narrator narrator(observer, *maker);
+  Error error = maker->component->restart_in_place(snapshot, request, verified, told, narrator);
+  states_->fail();
+  (void)states_->enter(State::none);  // legal from ERROR
+  return error;
+}
+
+Result<RolledBack> Service::rollback(const store::SnapshotReader& snapshot, const RollbackRequest& wanted,
+                                     Observer& observer) {
+  CRS_TRY(const LoadedComponent* maker, maker_of(snapshot.manifest()));
+  Narrator narrator(observer, *maker);
+  RollbackRequest request = wanted;
+  CRS_TRY(auto gate, Gate::find(request.pid));
+  if (gate) {
+    CRS_CHECK(gate->await_open(request.deadline, [&](const std::string& text) { narrator.delayed(text); }));
+    request.gate = &*gate;
+  }
+  return maker->component->rollback(snapshot, request, narrator);
+}
+
 }  // namespace crs

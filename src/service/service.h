@@ -53,6 +53,11 @@ class Service {
   Outcome checkpoint(const LoadedComponent& component, const CheckpointRequest& request,
                      store::SnapshotWriter& writer, store::Manifest manifest, Observer& observer);
   Outcome restart(const store::SnapshotReader& snapshot, const RestartRequest& request, Observer& observer);
+  // See Component. Both by the component that made the snapshot.
+  Error restart_in_place(const store::SnapshotReader& snapshot, const RestartRequest& request, bool verified,
+                         const InPlaceTold& told, Observer& observer);
+  Result<RolledBack> rollback(const store::SnapshotReader& snapshot, const RollbackRequest& request,
+                              Observer& observer);
 
  private:
   Service() = default;

@@ -46,6 +46,15 @@ AfterCapture to_engine(AfterCheckpoint after) {
   return AfterCapture::run;
 }
 
+FilesPolicy to_engine(ChangedOutput files) {
+  switch (files) {
+    case ChangedOutput::rollback: return FilesPolicy::rollback;
+    case ChangedOutput::keep: return FilesPolicy::keep;
+    case ChangedOutput::refuse: return FilesPolicy::refuse;
+  }
+  return FilesPolicy::rollback;
+}
+
 RestartOptions to_engine(const RestartRequest& request, unsigned workers) {
   RestartOptions options;
   switch (request.pid) {
@@ -53,11 +62,7 @@ RestartOptions to_engine(const RestartRequest& request, unsigned workers) {
     case PidChoice::same: options.pid = PidMode::same; break;
     case PidChoice::pid_namespace: options.pid = PidMode::pid_namespace; break;
   }
-  switch (request.files) {
-    case ChangedOutput::rollback: options.restore.files = FilesPolicy::rollback; break;
-    case ChangedOutput::keep: options.restore.files = FilesPolicy::keep; break;
-    case ChangedOutput::refuse: options.restore.files = FilesPolicy::refuse; break;
-  }
+  options.restore.files = to_engine(request.files);
   switch (request.stdio) {
     case Stdio::automatic: options.restore.stdio = StdioMode::automatic; break;
     case Stdio::inherit: options.restore.stdio = StdioMode::inherit; break;
@@ -173,6 +178,31 @@ class Native : public Component {
                        .stopped = process.stopped,
                        .total = process.total,
                        .notes = std::move(process.notes)};
+  }
+
+  Error restart_in_place(const store::SnapshotReader& snapshot, const RestartRequest& request, bool verified,
+                         const InPlaceTold& told, Observer& observer) const override {
+    Relay relay(observer);
+    RestartOptions options = to_engine(request, workers_);
+    options.verified = verified;
+    return engine_.restart_in_place(snapshot, options, told, relay);
+  }
+
+  Result<RolledBack> rollback(const store::SnapshotReader& snapshot, const RollbackRequest& request,
+                              Observer& observer) const override {
+    Relay relay(observer);
+    RollbackOptions options;
+    options.restore.files = to_engine(request.files);
+    options.restore.allow_changed_files = request.allow_changed_files;
+    options.restore.ignore_cpu_features = request.ignore_cpu;
+    options.deadline = request.deadline;
+    options.workers = workers_;
+    options.gate = request.gate;
+    options.program = request.program;
+    options.arguments = request.arguments;
+    options.environment = request.environment;
+    CRS_TRY(auto report, engine_.rollback(request.pid, snapshot, options, relay));
+    return RolledBack{.stop = report.stop, .total = report.total, .notes = std::move(report.notes)};
   }
 
   Result<nlohmann::json> inspect(const store::SnapshotReader& snapshot) const override {

@@ -6,7 +6,8 @@
 //   They are what ps, /proc/PID/{exe,cmdline,environ,auxv} and debuggers see, and brk(2) goes on from them.
 //   PR_SET_MM_MAP sets all in one call. It wants the ranges to be mapped already (Phase::memory is before),
 //   and changes the executable only when no mapping of the previous one is left. The executable needs
-//   CAP_CHECKPOINT_RESTORE, which a process in a user namespace of its own has there (since Linux 5.9).
+//   CAP_CHECKPOINT_RESTORE, which a process in a user namespace of its own has there (since Linux 5.9); one
+//   that executes this file already (rollback.h) needs no change.
 //
 // Kernel interfaces: prctl(2) PR_SET_MM_MAP, proc(5) stat, auxv, exe, brk(2).
 #include <fcntl.h>
@@ -18,6 +19,7 @@
 #include <cerrno>
 #include <cstddef>
 
+#include "engine/executable.h"
 #include "engine/kinds/process_image.pb.h"
 #include "engine/obstacles.h"
 #include "engine/resource_kind.h"
@@ -124,7 +126,8 @@ class ProcessImageKind : public ResourceKind {
     map.env_start = image_.env_start();
     map.env_end = image_.env_end();
     map.auxv_size = static_cast<std::uint32_t>(image_.auxv().size());
-    map.exe_fd = static_cast<std::uint32_t>(context.executable_fd());
+    const bool has_it = executes_same_file(context.pid(), image_.executable());
+    map.exe_fd = has_it ? ~std::uint32_t{0} : static_cast<std::uint32_t>(context.executable_fd());
     const auto auxv = batch.in(as_bytes(image_.auxv()));
     const auto argument = batch.in_value(map);
     batch.point(argument, offsetof(prctl_mm_map, auxv), auxv);

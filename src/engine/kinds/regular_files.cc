@@ -62,16 +62,16 @@ std::string fd_names(const OpenFile& file) {
 }
 
 // path -> "process 4711 (rows)": who writes it and has the same command, and so may be the same program. The
-// process that we are making is not meant.
+// process that we are making, or that we will replace, is not meant.
 std::map<std::string, std::string> find_writers(const std::string& command,
-                                                const std::set<std::string>& paths) {
+                                                const std::set<std::string>& paths, Pid replaced) {
   std::map<std::string, std::string> found;
   const auto own = read_link("/proc/self");
   const auto entries = list_directory("/proc");
   if (paths.empty() || !own || !entries) return found;
   for (const std::string& entry : *entries) {
     const auto number = parse_number(entry);
-    if (!number || entry == *own) continue;
+    if (!number || entry == *own || *number == static_cast<std::uint64_t>(replaced.v)) continue;
     const auto proc = ProcDir::open(Pid(static_cast<pid_t>(*number)));
     const auto stat = proc ? proc->stat() : Result<ProcStat>(Error(proc.error()));
     if (!stat || stat->comm != command) continue;
@@ -195,7 +195,7 @@ class RegularFilesKind : public ResourceKind {
       if (!file.deleted() && !context.is_replaced(file.id()) && is_written(file)) written.insert(file.path());
     }
     if (context.options.files == FilesPolicy::rollback)
-      writers_ = find_writers(context.snapshot.manifest().command, written);
+      writers_ = find_writers(context.snapshot.manifest().command, written, context.options.replaced);
     for (const auto& file : state_.files()) {
       if (file.deleted() || context.is_replaced(file.id()) || !done.insert(file.path()).second) continue;
       check_file(context, file);
@@ -228,7 +228,7 @@ class RegularFilesKind : public ResourceKind {
       cuts.push_back(std::move(*cut));
     }
     if (cuts.empty()) return ok();
-    auto writers = find_writers(context.snapshot.manifest().command, paths);
+    auto writers = find_writers(context.snapshot.manifest().command, paths, context.options.replaced);
     writers.insert(writers_.begin(), writers_.end());
     for (const Cut& cut : cuts) CRS_CHECK(check_quiet(cut, writers));
     tails.stay();

@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: Apache-2.0
+// Rollback: a running process goes back to its own snapshot, in place.
+//
+// What this file knows
+//   The order: everything that can be known is found out while the process runs, as the process itself would
+//   find it (guise.h); then it is frozen, looked at once more, and a program is executed in it that restarts
+//   the snapshot in place (in_place.h). execve(2) ends its other threads and keeps its number, its parent,
+//   its session and its streams. That is the point of no return: until then the process runs on whatever
+//   fails. Then nobody here has to do anything but listen: if we are killed, the restart goes on.
+//
+// Kernel interfaces: ptrace(2), execve(2), pidfd_open(2).   Round trip: tests/cli/test_rollback.py
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <optional>
+
+#include "engine/engine.h"
+#include "engine/executable.h"
+#include "engine/guise.h"
+#include "engine/in_place.h"
+#include "engine/page_saver.h"
+#include "engine/remote_calls.h"
+#include "engine/replace_program.h"
+#include "engine/report_channel.h"
+#include "engine/restoration.h"
+
+namespace crs {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr int pr_get_mdwe = 66;  // since Linux 6.3
+
+Error not_its_own(const std::string& why) {
+  return Error(Errc::refused, "the snapshot is not one of this process: " + why)
+      .with_hint("crs restart brings the snapshot's program back beside it");
+}
+
+// That the process is the saved one, or was brought back from it.
+Status check_identity(Pid pid, const ProcFields& status, const store::Manifest& manifest) {
+  const auto numbers = status.numbers("NSpid");
+  const std::int64_t own = numbers.empty() ? pid.v : static_cast<std::int64_t>(numbers.back());
+  if (own != manifest.pid) {
+    return not_its_own("it has the number " + std::to_string(own) + ", and the saved one had " +
+                       std::to_string(manifest.pid));
+  }
+  CRS_TRY(const std::string executable,
+          read_link("/proc/" + std::to_string(pid.v) + "/exe").context("look into " + to_string(pid)));
+  if (!executes_same_file(pid, manifest.executable))
+    return not_its_own("it runs " + executable + ", and the saved one ran " + manifest.executable);
+  return ok();
+}
+
+// Where the program is executed, files have the names that they have here.
+Status check_root(const ProcDir& proc) {
+  struct stat here {
+  }, there{};
+  if (stat("/", &here) != 0 || fstatat(proc.fd(), "root/", &there, 0) != 0)
+    return Error::from_errno(errno, "look at the root directory of the process");
+  if (here.st_dev == there.st_dev && here.st_ino == there.st_ino) return ok();
+  return Error(Errc::refused, "the process has another root directory (chroot(2)) than crs")
+      .with_hint("run crs inside of it");
+}
+
+// What it may have become since, and what would stay.
+Status check_state(Pid pid, const ProcDir& proc, const ProcFields& status) {
+  CRS_TRY(const std::string children, children_of(proc, Pid(getpid())));
+  if (!children.empty()) {
+    return Error(Errc::refused,
+                 "the process has children, which would be left without what they knew: " + children)
+        .with_hint("wait until they have ended, and it has waited for them");
+  }
+  if (status.number("Seccomp").value_or(0) != 0) {
+    return Error(Errc::refused,
+                 "the process has confined itself by seccomp since, which cannot be taken back")
+        .with_hint("end it, and restart the snapshot");
+  }
+  CRS_TRY(const ProcStat stat, proc.stat());
+  if (stat.state == 'T') {
+    return Error(Errc::refused, "the process is stopped (job control)")
+        .with_hint("let it go on first: kill -CONT " + std::to_string(pid.v));
+  }
+  return ok();
+}
+
+class Rollback {
+ public:
+  Rollback(std::span<const KindInfo* const> kinds, Pid pid, const store::SnapshotReader& snapshot,
+           const RollbackOptions& options, Events& events)
+      : kinds_(kinds), pid_(pid), snapshot_(snapshot), options_(options), events_(events) {}
+
+  Result<RollbackReport> run();
+
+ private:
+  Status check();
+  PartReport check_in_guise();
+  Result<FrozenProcess> freeze();
+  Status check_frozen(FrozenProcess& target) const;
+  NewProgram new_program(const std::string& channel) const;
+
+  std::span<const KindInfo* const> kinds_;
+  Pid pid_;
+  const store::SnapshotReader& snapshot_;
+  const RollbackOptions& options_;
+  Events& events_;
+  std::vector<std::string> notes_;
+};
+
+PartReport Rollback::check_in_guise() {
+  PartReport report;
+  Blockers blockers;
+  const auto look = [&]() -> Status {
+    RestartOptions options{.restore = options_.restore, .deadline = options_.deadline};
+    options.restore.in_place = true;
+    options.restore.parent_waits = true;
+    options.restore.replaced = pid_;
+    Restoration restoration(kinds_, snapshot_, options);
+    CRS_CHECK(restoration.load().context(snapshot_.path()));
+    CRS_CHECK(restoration.check(blockers));
+    check_place(restoration.threads(), can_be_shown_as(snapshot_.manifest().executable, options_.program),
+                blockers);
+    if (access(options_.program.c_str(), X_OK) != 0)
+      return Error::from_errno(errno, "run " + options_.program + " as the process");
+    // The files of the snapshot are open here, and must be opened there once more.
+    auto again = store::SnapshotReader::open(snapshot_.path());
+    return again ? blockers.to_status("the process cannot go back to this snapshot")
+                 : Status(std::move(again).error().with_context("as the process"));
+  };
+  auto status = look();
+  if (!status) report.error = std::move(status).error();
+  report.notes = blockers.notes();
+  return report;
+}
+
+Status Rollback::check() {
+  CRS_CHECK(check_machine(snapshot_.manifest()));
+  CRS_TRY(const ProcDir proc, ProcDir::open(pid_));
+  CRS_TRY(const ProcFields status, proc.status());
+  if (status.number("Tgid") != static_cast<std::uint64_t>(pid_.v)) {
+    return Error(Errc::not_found, std::to_string(pid_.v) + " is a thread of process " +
+                                      std::to_string(status.number("Tgid").value_or(0)))
+        .with_hint("give the pid of the process");
+  }
+  CRS_CHECK(check_identity(pid_, status, snapshot_.manifest()));
+  CRS_CHECK(check_root(proc));
+  CRS_CHECK(check_state(pid_, proc, status));
+  CRS_TRY(auto report, ask_in_guise_of(proc, [this] { return check_in_guise(); }));
+  if (report.error) return std::move(*report.error);
+  notes_ = std::move(report.notes);
+  return verify_before(
+      snapshot_, {.restore = options_.restore, .deadline = options_.deadline, .workers = options_.workers},
+      events_);
+}
+
+Result<FrozenProcess> Rollback::freeze() {
+  for (;;) {
+    if (options_.gate != nullptr)
+      CRS_CHECK(options_.gate->await_open(options_.deadline,
+                                          [&](const std::string& text) { events_.delayed(text); }));
+    CRS_TRY(FrozenProcess frozen, FrozenProcess::freeze(pid_, options_.deadline));
+    if (options_.gate == nullptr || options_.gate->is_open()) return frozen;  // else a thread slipped in
+  }
+}
+
+Status Rollback::check_frozen(FrozenProcess& target) const {
+  if (target.group_stopped()) return Error(Errc::refused, "the process was stopped (job control)");
+  CRS_CHECK(check_state(pid_, target.proc(), target.status()));
+  CRS_TRY(const auto sharing, target.sharing_processes());
+  if (!sharing.empty()) {
+    return Error(Errc::refused, "the process shares memory, descriptors or its working directory with " +
+                                    to_string(sharing.front()))
+        .with_hint("wait until that has ended");
+  }
+  CallBatch batch;
+  const auto denies = batch.try_call(SYS_prctl, pr_get_mdwe, 0, 0, 0, 0);
+  const RemoteJob job{0, &batch};
+  CRS_CHECK(make_remote_calls(target, std::span(&job, 1), options_.deadline));
+  if (batch.result(denies) > 0) {
+    return Error(Errc::refused, "the process has denied itself new executable memory (PR_SET_MDWE), for good")
+        .with_hint("end it, and restart the snapshot");
+  }
+  return ok();
+}
+
+NewProgram Rollback::new_program(const std::string& channel) const {
+  NewProgram program{options_.program, options_.arguments, options_.environment, {}};
+  program.arguments.push_back(channel);
+  const std::string& executable = snapshot_.manifest().executable;
+  if (can_be_shown_as(executable, options_.program)) program.shown_as = executable;
+  return program;
+}
+
+Result<RollbackReport> Rollback::run() {
+  const auto start = Clock::now();
+  events_.phase("check");
+  CRS_CHECK(check());
+  CRS_TRY(ReportChannel channel, ReportChannel::open());
+  const OwnedFd pidfd(static_cast<int>(syscall(SYS_pidfd_open, pid_.v, 0)));
+  if (!pidfd) return Error::from_errno(errno, "pidfd_open " + to_string(pid_), Errc::target_gone);
+
+  events_.phase("freeze");
+  std::optional<FrozenProcess> target;
+  {
+    CRS_TRY(FrozenProcess frozen, freeze());
+    target.emplace(std::move(frozen));
+  }
+  const Clock::time_point frozen_at(target->stopped_at());
+  CRS_CHECK(check_frozen(*target));
+  events_.phase("replace");
+  CRS_CHECK(replace_program(*target, new_program(channel.name()), options_.deadline));
+
+  events_.phase("restore");
+  const auto after_no_return = [](Error error) {
+    return std::move(error.add_context("after the point of no return, so the process has ended"));
+  };
+  auto told = channel.receive(pid_, pidfd.get());
+  if (!told) return after_no_return(std::move(told).error());
+  if (told->error) return after_no_return(std::move(*told->error));
+  RollbackReport report;
+  report.stop = Clock::now() - frozen_at;
+  report.total = Clock::now() - start;
+  report.notes = std::move(notes_);
+  report.notes.insert(report.notes.end(), told->notes.begin(), told->notes.end());
+  return report;
+}
+
+}  // namespace
+
+Result<RollbackReport> Engine::rollback(Pid pid, const store::SnapshotReader& snapshot,
+                                        const RollbackOptions& options, Events& events) const {
+  return Rollback(kinds_, pid, snapshot, options, events).run();
+}
+
+}  // namespace crs
