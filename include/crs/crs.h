@@ -155,8 +155,17 @@ CRS_PUBLIC int crs_checkpoint(pid_t pid, crs_snapshot* snapshot, const crs_check
 /* Brings a saved process back. `spawn_child`: as a child of the caller, whose pid is in `*child_pid` once it
  * runs; its end is told by waitpid(2). Otherwise the caller's own process becomes it, with its standard
  * streams, and this returns only on an error; what can be checked is checked before the caller is given up.
- * `*child_pid` is written if and only if a child was made. errors: all. */
+ * Of a snapshot of its own this is crs_rollback(); where that is refused, and of others', `crs restart` takes
+ * the caller's place, the restored process is its child, and it ends as that does. `*child_pid` is written if
+ * and only if a child was made. errors: all. */
 CRS_PUBLIC int crs_restart(crs_snapshot* snapshot, bool spawn_child, pid_t* child_pid);
+
+/* This process, with all its threads, goes back to a snapshot of its own, where it is: same pid, same parent,
+ * same terminal. Returns only on an error, and then nothing has happened; in the process that went back the
+ * crs_checkpoint() of that snapshot returns, with CRS_RESTART. What fails after the point of no return ends
+ * the process (crs-rollback(1)). With children, or in a critical section of the caller's (CRS_ERR_USAGE), it
+ * cannot go back; with several threads it needs root or CAP_CHECKPOINT_RESTORE. errors: all. */
+CRS_PUBLIC int crs_rollback(crs_snapshot* snapshot);
 
 /* A critical section: no checkpoint of this process is made between the two. They nest, within a thread and
  * between threads. A checkpoint that comes meanwhile waits, and tells its user for whom; the thread that
@@ -179,6 +188,28 @@ CRS_PUBLIC int crs_prelaunch(int32_t rank, const char* base_snapshot_dir, char**
 
 /* Optional: all threads are saved anyway. */
 CRS_PUBLIC int crs_reg_thread(void);
+
+/* --- Save points -------------------------------------------------------------------------------------------
+ */
+
+/* A snapshot of this process in memory (/dev/shm, else $XDG_RUNTIME_DIR), uncompressed, to go back to and
+ * then to forget. It does not outlive the process: what one leaves that is killed, the next process of the
+ * same user that makes a save point removes. */
+typedef struct crs_savepoint crs_savepoint;
+
+/* Returns twice, as crs_checkpoint() of oneself does: with CRS_CONTINUE, and with CRS_RESTART each time the
+ * process went back to it; `*savepoint` is written in both. Save points that were made later are gone then:
+ * their handles are of a life that never was. `state` may be NULL. errors: as of crs_checkpoint();
+ * CRS_ERR_STORAGE: no place in memory. */
+CRS_PUBLIC int crs_savepoint_create(crs_savepoint** savepoint, crs_state* state);
+
+/* Returns only on an error, as crs_rollback() does. What is cut off files is not kept. In a forked child,
+ * which has no save points: CRS_ERR_USAGE. */
+CRS_PUBLIC int crs_savepoint_rollback(crs_savepoint* savepoint);
+
+/* Removes it, and frees the handle also on an error. NULL is well. Needs no crs_init(). errors:
+ * CRS_ERR_STORAGE. */
+CRS_PUBLIC int crs_savepoint_release(crs_savepoint* savepoint);
 
 /* --- After a restart ---------------------------------------------------------------------------------------
  */
@@ -227,6 +258,8 @@ CRS_PUBLIC int crs_service_checkpoint(crs_service* service, pid_t pid, crs_snaps
                                       const crs_checkpoint_options* options, crs_state* state);
 CRS_PUBLIC int crs_service_restart(crs_service* service, crs_snapshot* snapshot, bool spawn_child,
                                    pid_t* child_pid);
+
+CRS_PUBLIC int crs_service_rollback(crs_service* service, crs_snapshot* snapshot);
 
 /* The state of the service and, in `history`, at most the last `*count` states, oldest first, the present one
  * among them; on return `*count` is how many were written. `history` and `count` may be NULL together. */

@@ -127,6 +127,37 @@ class Outcome {
   Error error_;
 };
 
+// A state of this process in memory that it can go back to; released with the object.
+class SavePoint {
+ public:
+  SavePoint() = default;
+  SavePoint(SavePoint&& other) noexcept : handle_(std::exchange(other.handle_, nullptr)) {}
+  SavePoint& operator=(SavePoint&& other) noexcept {
+    std::swap(handle_, other.handle_);
+    return *this;
+  }
+  ~SavePoint() { release(); }
+
+  // Returns twice: continued(), and restarted() each time the process went back to it. One that `into` held
+  // before is released.
+  static Outcome create(SavePoint& into) {
+    crs_state state = CRS_ERROR;
+    crs_savepoint* handle = nullptr;
+    Error error = last_error(crs_savepoint_create(&handle, &state));
+    if (!error) {
+      into.release();
+      into.handle_ = handle;
+    }
+    return Outcome(state, std::move(error));
+  }
+  // Returns only with an error.
+  Error rollback() { return last_error(crs_savepoint_rollback(handle_)); }
+  Error release() { return last_error(crs_savepoint_release(std::exchange(handle_, nullptr))); }
+
+ private:
+  crs_savepoint* handle_ = nullptr;
+};
+
 // A service with parameters and states of its own. One thread at a time.
 class Service {
  public:
@@ -148,6 +179,10 @@ class Service {
   // As a child of the caller, whose pid is put into `child`.
   Error restart(const Snapshot& snapshot, pid_t& child) {
     return last_error(crs_service_restart(handle_, snapshot.handle(), true, &child));
+  }
+  // This process goes back to a snapshot of its own (crs_rollback in crs.h): returns only with an error.
+  Error rollback(const Snapshot& snapshot) {
+    return last_error(crs_service_rollback(handle_, snapshot.handle()));
   }
   // In place of this process: returns only with an error.
   Error become(const Snapshot& snapshot) {

@@ -14,6 +14,7 @@
 
 #include <atomic>
 #include <cstring>
+#include <memory>
 #include <mutex>
 #include <new>
 #include <string>
@@ -22,6 +23,7 @@
 #include "agent/critical_sections.h"
 #include "agent/prelaunch.h"
 #include "agent/run_crs.h"
+#include "agent/savepoints.h"
 #include "os/file_io.h"
 #include "service/states.h"
 
@@ -44,6 +46,11 @@ struct crs_snapshot {
   bool cold_start = false;
   std::uint64_t generation = 0, memory_bytes = 0, stored_bytes = 0, stop_ns = 0;
   pid_t pid = 0;
+};
+
+struct crs_savepoint {
+  crs_snapshot snapshot;
+  pid_t owner = 0;  // a forked child has the handle, but not the save point
 };
 
 namespace {
@@ -311,8 +318,33 @@ Status restart_as_child(crs_service& service, const crs_snapshot& snapshot, pid_
   return crs::ok();
 }
 
+// In place: same pid, same parent. Returns only an error.
+Error roll_back(const crs_service& service, const crs_snapshot& snapshot) {
+  if (agent::is_inside()) {
+    return Error(Errc::usage, "this thread is in a critical section, which is waited for")
+        .with_hint("leave it first (crs_enable_checkpoint)");
+  }
+  std::vector<std::string> words{"rollback", std::to_string(getpid()), snapshot.directory, "--json"};
+  add_parameters(service, words);
+  const bool for_ancestors_only = only_ancestors_may_trace();
+  if (for_ancestors_only) prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY);
+  const auto answer = agent::ask_crs_as_orphan(std::move(words));
+  if (for_ancestors_only) prctl(PR_SET_PTRACER, 0);
+  if (!answer) return answer.error();
+  return Error(Errc::bug, "crs rolled this process back, and it is still what it was");
+}
+
+// Whether the process cannot go back where it is, and another one might stand for it.
+bool needs_stand_in(const Error& error) {
+  return error.code() == Errc::refused || error.code() == Errc::permission;
+}
+
 // Everything that can be checked is, before this process is given up.
 Status restart_in_place(crs_service& service, const crs_snapshot& snapshot) {
+  if (snapshot.pid == getpid() && !agent::is_inside()) {
+    Error error = roll_back(service, snapshot);
+    if (!needs_stand_in(error)) return error;
+  }
   CRS_TRY(const std::string program, agent::find_crs());
   std::vector<std::string> check{"verify", snapshot.directory, "--json"};
   CRS_CHECK(agent::ask_crs(std::move(check)));
@@ -323,6 +355,19 @@ Status restart_in_place(crs_service& service, const crs_snapshot& snapshot) {
   arguments.push_back(nullptr);
   execve(program.c_str(), arguments.data(), environ);
   return Error::from_errno(errno, "run " + program);
+}
+
+Status check_filled(const crs_snapshot* snapshot) {
+  if (snapshot != nullptr && !snapshot->directory.empty()) return crs::ok();
+  return Error(Errc::usage, "the snapshot is empty")
+      .with_hint("fill it by a checkpoint, or get one by crs_snapshot_open");
+}
+
+Status check_own(const crs_savepoint* savepoint) {
+  if (savepoint != nullptr && savepoint->owner == getpid()) return crs::ok();
+  return Error(Errc::usage, savepoint == nullptr
+                                ? "no save point was given"
+                                : "the save point is one of the process that forked this one");
 }
 
 const crs_snapshot& or_empty(const crs_snapshot* snapshot) {
@@ -504,10 +549,7 @@ int crs_service_checkpoint(crs_service* service, pid_t pid, crs_snapshot* snapsh
 
 int crs_service_restart(crs_service* service, crs_snapshot* snapshot, bool spawn_child, pid_t* child_pid) {
   return guarded("restart", [&]() -> Status {
-    if (snapshot == nullptr || snapshot->directory.empty()) {
-      return Error(Errc::usage, "the snapshot is empty")
-          .with_hint("fill it by a checkpoint, or get one by crs_snapshot_open");
-    }
+    CRS_CHECK(check_filled(snapshot));
     const std::scoped_lock lock(one_at_a_time);
     crs_service& its = service_or_default(service);
     if (!spawn_child) return restart_in_place(its, *snapshot);
@@ -571,6 +613,57 @@ int crs_service_list_parameters(crs_service* service, void (*each)(const crs_par
     }
     return crs::ok();
   });
+}
+
+int crs_service_rollback(crs_service* service, crs_snapshot* snapshot) {
+  return guarded("rollback", [&]() -> Status {
+    CRS_CHECK(check_filled(snapshot));
+    const std::scoped_lock lock(one_at_a_time);
+    return roll_back(service_or_default(service), *snapshot);
+  });
+}
+
+int crs_rollback(crs_snapshot* snapshot) {
+  return crs_service_rollback(nullptr, snapshot);
+}
+
+// --- Save points
+
+int crs_savepoint_create(crs_savepoint** savepoint, crs_state* state) {
+  if (state != nullptr) *state = CRS_ERROR;
+  return guarded("create a save point", [&]() -> Status {
+    if (savepoint == nullptr) return Error(Errc::usage, "nowhere to put the handle");
+    const std::scoped_lock lock(one_at_a_time);
+    auto made = std::make_unique<crs_savepoint>();
+    made->owner = getpid();
+    CRS_TRY(made->snapshot.directory_wanted, agent::next_savepoint());
+    crs_checkpoint_options options = CRS_CHECKPOINT_OPTIONS_INIT;
+    options.compression = "none";
+    CRS_TRY(const State now, checkpoint(*default_service(), 0, made->snapshot, options));
+    if (now == State::restart) agent::forget_younger_savepoints(made->snapshot.directory);
+    *savepoint = made.release();
+    if (state != nullptr) *state = static_cast<crs_state>(now);
+    return crs::ok();
+  });
+}
+
+int crs_savepoint_rollback(crs_savepoint* savepoint) {
+  return guarded("roll back to a save point", [&]() -> Status {
+    CRS_CHECK(check_own(savepoint));
+    const std::scoped_lock lock(one_at_a_time);
+    return roll_back(*default_service(), savepoint->snapshot);
+  });
+}
+
+int crs_savepoint_release(crs_savepoint* savepoint) {
+  const std::unique_ptr<crs_savepoint> owned(savepoint);
+  if (savepoint == nullptr || savepoint->owner != getpid()) return succeed();
+  try {
+    const Status removed = agent::remove_savepoint(savepoint->snapshot.directory);
+    return removed ? succeed() : fail("release a save point", removed.error());
+  } catch (const std::exception& exception) {
+    return fail(CRS_ERR_OTHER, ENOMEM, "release a save point", exception.what(), "");
+  }
 }
 
 // --- The eight operations, of the default service

@@ -28,7 +28,7 @@ struct Launch {
   char* const* arguments;
   char* const* environment;
   int output, keep, null;
-  bool our_streams;
+  bool our_streams, orphan;
   int error = 0;  // errno of what failed before it executed
 };
 
@@ -39,6 +39,11 @@ struct Launch {
 
 int run_launch(void* argument) {
   Launch& launch = *static_cast<Launch*>(argument);
+  if (launch.orphan) {
+    const pid_t second = vfork();
+    if (second < 0) give_up(launch);
+    if (second > 0) _exit(0);  // it has executed, or failed and said so
+  }
   // Handlers are code of a program that this process is not.
   struct sigaction standard {};
   standard.sa_handler = SIG_DFL;
@@ -107,8 +112,8 @@ Result<pid_t> start_crs(const RunRequest& request) {
   void* const stack =
       mmap(nullptr, stack_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
   if (stack == MAP_FAILED) return Error::from_errno(errno, "make a stack");
-  Launch launch{program.c_str(), arguments.data(),   environ, request.output, request.keep,
-                null.get(),      request.our_streams};
+  Launch launch{program.c_str(), arguments.data(),    environ,       request.output, request.keep,
+                null.get(),      request.our_streams, request.orphan};
   // No handler of the host may run in the new process, where it would find itself in two places.
   sigset_t all, before;
   sigfillset(&all);
@@ -169,7 +174,8 @@ Result<Pipe> make_pipe() {
   return Pipe{OwnedFd(ends[0]), OwnedFd(ends[1])};
 }
 
-Result<nlohmann::json> read_answer(int fd, pid_t pid) {
+// Without `pid`: of a process that is not ours to reap.
+Result<nlohmann::json> read_answer(int fd, std::optional<pid_t> pid) {
   std::string text;
   char piece[4096];
   for (;;) {
@@ -178,7 +184,7 @@ Result<nlohmann::json> read_answer(int fd, pid_t pid) {
     if (got <= 0) break;
     text.append(piece, static_cast<std::size_t>(got));
   }
-  const int status = reap(pid);
+  const int status = pid ? reap(*pid) : -1;
   auto answer = nlohmann::json::parse(text, nullptr, false);
   if (answer.is_discarded())
     return Error(Errc::kernel, "crs gave no answer (wait status " + std::to_string(status) + ")");
@@ -202,6 +208,15 @@ Result<nlohmann::json> ask_crs_with_our_streams(std::vector<std::string> words) 
           start_crs({.words = std::move(words), .keep = pipe.writing.get(), .our_streams = true}));
   pipe.writing.reset();
   return read_answer(pipe.reading.get(), pid);
+}
+
+Result<nlohmann::json> ask_crs_as_orphan(std::vector<std::string> words) {
+  CRS_TRY(Pipe pipe, make_pipe());
+  CRS_TRY(const pid_t pid,
+          start_crs({.words = std::move(words), .output = pipe.writing.get(), .orphan = true}));
+  (void)reap(pid);
+  pipe.writing.reset();
+  return read_answer(pipe.reading.get(), std::nullopt);
 }
 
 }  // namespace crs::agent

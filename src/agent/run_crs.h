@@ -30,6 +30,7 @@ struct RunRequest {
   int output = -1;                 // its standard output; -1: /dev/null
   int keep = -1;                   // a descriptor that it gets as number 3; -1: none
   bool our_streams = false;        // it gets the host's standard streams, and `output` does not count
+  bool orphan = false;  // it is nobody's child here; what is answered has ended and is to be reaped
 };
 
 // Starts it; reap() must follow. errors: not_found, kernel.
@@ -44,6 +45,9 @@ Result<nlohmann::json> ask_crs(std::vector<std::string> words);
 // The same for `crs restart`: what is restarted gets the host's standard streams, so the answer comes on
 // another way.
 Result<nlohmann::json> ask_crs_with_our_streams(std::vector<std::string> words);
+
+// The same for `crs rollback` of the host, which may have no children when it goes back.
+Result<nlohmann::json> ask_crs_as_orphan(std::vector<std::string> words);
 
 // The error that `crs --json` told; nullopt: the answer is none.
 std::optional<Error> error_in(const nlohmann::json& answer);

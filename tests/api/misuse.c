@@ -29,6 +29,9 @@ static void before_init(crs_snapshot** snapshot) {
   expect("checkpoint before init", crs_checkpoint(0, *snapshot, NULL, &state), CRS_ERR_NOT_READY);
   expect_state("checkpoint before init", state, CRS_ERROR);
   expect("restart before init", crs_restart(*snapshot, true, &child), CRS_ERR_NOT_READY);
+  expect("rollback before init", crs_rollback(*snapshot), CRS_ERR_NOT_READY);
+  expect("save point before init", crs_savepoint_create(NULL, &state), CRS_ERR_NOT_READY);
+  expect_state("save point before init", state, CRS_ERROR);
   expect("disable before init", crs_disable_checkpoint(), CRS_ERR_NOT_READY);
   expect("enable before init", crs_enable_checkpoint(), CRS_ERR_NOT_READY);
   expect("prelaunch before init", crs_prelaunch(0, NULL, NULL, NULL, NULL, NULL), CRS_ERR_NOT_READY);
@@ -73,6 +76,11 @@ static void wrong_snapshots(crs_snapshot* empty) {
   pid_t child = -5;
   crs_snapshot* opened = NULL;
   expect("restart of an empty one", crs_restart(empty, true, &child), CRS_ERR_USAGE);
+  expect("rollback to an empty one", crs_rollback(empty), CRS_ERR_USAGE);
+  expect("rollback to none", crs_rollback(NULL), CRS_ERR_USAGE);
+  expect("no place for a save point", crs_savepoint_create(NULL, NULL), CRS_ERR_USAGE);
+  expect("rollback to no save point", crs_savepoint_rollback(NULL), CRS_ERR_USAGE);
+  expect("release of no save point", crs_savepoint_release(NULL), CRS_SUCCESS);
   expect("open a missing one", crs_snapshot_open("/no/such/snapshot", &opened), CRS_ERR_NOT_FOUND);
   if (opened != NULL || child != -5) failures++, puts("a handle or a pid was written");
   if (crs_last_error()->hint == NULL || crs_last_error()->phase[0] == '\0')

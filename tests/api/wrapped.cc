@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // wrapped FOLDER: the C++ interface. Saves itself to FOLDER/1 from a second service, out of a critical
-// section, and writes how that ended; a misspelled parameter of the first service is no matter of the second.
+// section, and writes how that ended; then it goes back once to a save point. A misspelled parameter of the
+// first service is no matter of the second.
 #include <crs/service.h>
 
 #include <cstdio>
@@ -33,5 +34,13 @@ int main(int argc, char** argv) {
   if (api::Snapshot::open(folder, opened) || !opened.cold_start() || opened.pid() != snapshot.pid())
     return 10;
   std::printf("%s\n", outcome.restarted() ? "restarted" : outcome.continued() ? "continued" : "neither");
+  std::fflush(stdout);
+  api::SavePoint point;
+  const api::Outcome tried = api::SavePoint::create(point);
+  if (tried.continued()) {
+    std::printf("%s\n", point.rollback().message().c_str());
+    return 12;
+  }
+  if (!tried.restarted() || point.release()) return 13;
   return right.state() == CRS_RUNNING ? 0 : 11;
 }
