@@ -5,13 +5,10 @@
 //   It keeps how the program was started (executable, argument vector, working directory, environment), as
 //   bytes, and starts it by execve(2): no shell ever sees any of it. It serves only whoever asks for it by
 //   name: a checkpoint without state that was not asked for would be a lie. It says so once for each
-//   checkpoint. environ and cmdline of /proc show the memory of the process: a program that overwrote it
-//   (setproctitle) has other ones than it was started with.
+//   checkpoint. environ of /proc shows the memory of the process, as cmdline does (service/process_facts.h).
 //
-// Kernel interfaces: proc(5), pidfd_send_signal(2), execve(2).
+// Kernel interfaces: proc(5), execve(2).
 #include <fcntl.h>
-#include <sys/syscall.h>
-#include <sys/utsname.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -24,82 +21,33 @@
 #include "os/file_io.h"
 #include "os/proc.h"
 #include "service/component.h"
+#include "service/process_facts.h"
 
 namespace crs {
 namespace {
 
 constexpr const char* section_name = "none";
 
-std::vector<std::string> split_at_nul(const std::string& text) {
-  std::vector<std::string> parts;
-  for (std::size_t at = 0; at < text.size();) {
-    const auto end = std::min(text.find('\0', at), text.size());
-    parts.push_back(text.substr(at, end - at));
-    at = end + 1;
-  }
-  return parts;
-}
-
-Error with_pid(Error error) {
-  if (error.code() == Errc::permission) error.set_hint("the process belongs to somebody else");
-  return error;
-}
-
 struct Process {
-  OwnedFd pidfd;
+  ProcessFacts facts;
   none::Launch launch;
-  ProcStat stat;
-  std::uint32_t uid = 0;
-  std::uint64_t threads = 0;
 };
 
 Result<Process> collect(Pid pid) {
   Process process;
-  process.pidfd = OwnedFd(static_cast<int>(syscall(SYS_pidfd_open, pid.v, 0)));
-  if (!process.pidfd) {
-    if (errno == ESRCH) return Error(Errc::not_found, "there is no process " + std::to_string(pid.v));
-    return Error::from_errno(errno, "pidfd_open");
-  }
+  CRS_TRY(process.facts, collect_facts(pid));
   CRS_TRY(const auto proc, ProcDir::open(pid));
-  CRS_TRY(process.stat, proc.stat());
-  if (process.stat.state == 'Z') return Error(Errc::refused, "the process has ended already (a zombie)");
-  CRS_TRY(const auto status, proc.status());
-  if (const auto uids = status.numbers("Uid"); !uids.empty())
-    process.uid = static_cast<std::uint32_t>(uids[0]);
-  process.threads = status.number("Threads").value_or(1);
-  auto executable = proc.read_link("exe");
-  if (!executable) return with_pid(std::move(executable).error());
   auto directory = proc.read_link("cwd");
-  if (!directory) return with_pid(std::move(directory).error());
+  if (!directory) return of_somebody_else(std::move(directory).error());
   auto environment = proc.read("environ");
-  if (!environment) return with_pid(std::move(environment).error());
-  CRS_TRY(const auto arguments, proc.read("cmdline"));
-  process.launch.set_executable(*executable);
+  if (!environment) return of_somebody_else(std::move(environment).error());
+  process.launch.set_executable(process.facts.executable);
   process.launch.set_directory(*directory);
-  for (auto& argument : split_at_nul(arguments)) process.launch.add_arguments(std::move(argument));
+  for (const auto& argument : process.facts.arguments) process.launch.add_arguments(argument);
   for (auto& variable : split_at_nul(*environment)) process.launch.add_environment(std::move(variable));
   if (process.launch.arguments().empty())
     return Error(Errc::refused, "the process has no arguments to start it by");
   return process;
-}
-
-void describe(const Process& process, Pid pid, store::Manifest& manifest) {
-  utsname system{};
-  uname(&system);  // cannot fail with a good pointer
-  manifest.created_ns = std::chrono::duration_cast<std::chrono::nanoseconds>(
-                            std::chrono::system_clock::now().time_since_epoch())
-                            .count();
-  manifest.host = system.nodename;
-  manifest.architecture = system.machine;
-  manifest.kernel = system.release;
-  manifest.boot_id = boot_id();
-  manifest.pid = pid.v;
-  manifest.command = process.stat.comm;
-  manifest.executable = process.launch.executable();
-  manifest.arguments.assign(process.launch.arguments().begin(), process.launch.arguments().end());
-  manifest.uid = process.uid;
-  manifest.threads = process.threads;
-  manifest.component_data = {{"none", {{"restorable", false}}}};
 }
 
 // In the child: descriptors, directory, then the program. Only plain system calls.
@@ -169,14 +117,10 @@ class None : public Component {
     std::string bytes;
     if (!process.launch.SerializeToString(&bytes)) return Error(Errc::bug, "cannot serialize section none");
     CRS_CHECK(writer.add_section(section_name, std::move(bytes)));
-    describe(process, request.pid, manifest);
+    describe(process.facts, request.pid, manifest);
+    manifest.component_data = {{"none", {{"restorable", false}}}};
     CRS_TRY(auto path, writer.commit(std::move(manifest)));
-    if (request.after != AfterCheckpoint::run) {
-      const int number = request.after == AfterCheckpoint::terminate ? SIGKILL : SIGSTOP;
-      if (syscall(SYS_pidfd_send_signal, process.pidfd.get(), number, nullptr, 0) != 0 && errno != ESRCH) {
-        return Error::from_errno(errno, "pidfd_send_signal");
-      }
-    }
+    CRS_CHECK(end_or_stop(process.facts, request.after));
     SavedProcess saved;
     saved.path = std::move(path);
     std::error_code problem;
@@ -184,7 +128,7 @@ class None : public Component {
       const auto size = file.file_size(problem);
       if (!problem) saved.stored_bytes += size;
     }
-    saved.threads = process.threads;
+    saved.threads = process.facts.threads;
     saved.restorable = false;
     saved.total = std::chrono::steady_clock::now() - started;
     if (warn_) {
@@ -198,8 +142,8 @@ class None : public Component {
   Result<Outlook> examine(Pid pid, Deadline) const override {
     CRS_TRY(const auto process, collect(pid));
     Outlook outlook;
-    outlook.threads = process.threads;
-    outlook.command = process.stat.comm;
+    outlook.threads = process.facts.threads;
+    outlook.command = process.facts.stat.comm;
     outlook.notes.emplace_back(
         "component none saves no state: a restart starts the program from its beginning");
     return outlook;
