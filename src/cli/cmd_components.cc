@@ -41,11 +41,11 @@ class Components : public Command {
     const auto selection = service->explain(target);
     if (auto in_time = deadline->check("the components were being asked"); !in_time)
       return report.fail(in_time.error());
-    return json_ ? answer(report, selection) : tell(report, selection);
+    return json_ ? answer(report, *service, selection) : tell(report, *service, selection);
   }
 
  private:
-  static int tell(const Report& report, const Selection& selection) {
+  static int tell(const Report& report, const Service& service, const Selection& selection) {
     std::string text;
     for (const auto& candidate : selection.candidates) {
       const auto& info = *candidate.loaded->info;
@@ -55,11 +55,14 @@ class Components : public Command {
         text += fmt::format("  {} {}{}{}\n", capability.present ? "yes" : " no", capability.name,
                             capability.detail.empty() ? "" : ": ", capability.detail);
       }
+      if (const auto* path = service.path_of(*candidate.loaded)) text += fmt::format("  from {}\n", *path);
     }
+    for (const auto& rejected : service.rejected_plugins())
+      text += fmt::format("{}\n  not loaded: {}\n", rejected.path, rejected.reason);
     return report.print(printable(text));
   }
 
-  static int answer(const Report& report, const Selection& selection) {
+  static int answer(const Report& report, const Service& service, const Selection& selection) {
     nlohmann::json list = nlohmann::json::array();
     for (const auto& candidate : selection.candidates) {
       const auto& info = *candidate.loaded->info;
@@ -68,7 +71,9 @@ class Components : public Command {
         capabilities.push_back(
             {{"name", capability.name}, {"present", capability.present}, {"detail", capability.detail}});
       }
+      const auto* path = service.path_of(*candidate.loaded);
       list.push_back({{"name", info.name},
+                      {"path", path != nullptr ? nlohmann::json(*path) : nlohmann::json(nullptr)},
                       {"type", info.type},
                       {"interface", info.interface_version},
                       {"version", info.version},
@@ -79,6 +84,13 @@ class Components : public Command {
                       {"chosen", candidate.loaded == selection.chosen},
                       {"verdict", candidate.verdict},
                       {"capabilities", capabilities}});
+    }
+    for (const auto& rejected : service.rejected_plugins()) {
+      list.push_back({{"name", rejected.name},
+                      {"path", rejected.path},
+                      {"can_serve", false},
+                      {"chosen", false},
+                      {"verdict", "not loaded: " + rejected.reason}});
     }
     return report.answer(list);
   }

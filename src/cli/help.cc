@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <string_view>
 
+#include "service/installation.h"
 #include "service/parameters.h"
 #include "store/manifest.h"
 
@@ -68,9 +69,10 @@ std::string version_text() {
 }
 
 Result<Service> Invocation::make_service() const {
-  return Service::create(
-      builtin_components(),
-      {.assignments = assignments, .environment = environment, .config_files = default_config_files()});
+  return Service::create(builtin_components(), {.assignments = assignments,
+                                                .environment = environment,
+                                                .config_files = default_config_files(),
+                                                .component_path = component_folder()});
 }
 
 }  // namespace crs

@@ -11,6 +11,13 @@
 
 namespace crs {
 
+std::string component_folder() {
+  const auto program = read_link("/proc/self/exe");
+  if (!program) return {};
+  const auto folder = std::filesystem::path(*program).parent_path();
+  return (folder / CRS_LIB_FROM_BIN / "crs/components").lexically_normal().string();
+}
+
 Result<std::string> find_library() {
   if (const char* chosen = std::getenv("CRS_LIBRARY"); chosen != nullptr && *chosen != '\0') {
     if (access(chosen, R_OK) != 0)

@@ -12,6 +12,9 @@
 
 namespace crs {
 
+// Where components that are shared objects are installed: LIBDIR/crs/components. It need not exist.
+std::string component_folder();
+
 // libcrs.so: $CRS_LIBRARY, else beside crs, else where it is installed. errors: not_found.
 Result<std::string> find_library();
 

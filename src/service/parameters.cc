@@ -135,6 +135,7 @@ Status Parameters::assign(std::string_view full_name, std::string_view value, Pa
     }
     return ok();
   }
+  if (passes_over_unknown_) return ok();
   Error error(Errc::usage, origin + ": there is no parameter '" + std::string(full_name) + "'");
   if (const auto near = nearest(full_name)) {
     error.set_hint("did you mean " + *near + "? `crs params` lists all");
@@ -166,6 +167,7 @@ Status Parameters::load_environment(const char* const* environment) {
     if (!name.starts_with(variable_prefix) || name == store_variable || is_reserved(name)) continue;
     const auto found = std::ranges::find(variables, name);
     if (found == variables.end()) {
+      if (passes_over_unknown_) continue;
       const auto near = nearest_name(name, known);
       const bool has_owner = name.find('_', variable_prefix.size()) != std::string_view::npos;
       if (!has_owner && !near) continue;  // somebody else's

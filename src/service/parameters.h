@@ -32,7 +32,7 @@ enum class ParameterType : std::uint8_t { boolean, integer, text };
 std::string_view to_string(ParameterType type);
 
 struct ParameterInfo {
-  const char* name = "";  // without the owner: lower case letters, digits, '-'
+  const char* name = "";  // without the owner: lower case letters, digits, '-' or '_'
   ParameterType type = ParameterType::text;
   const char* default_value = "";
   const char* help = "";
@@ -72,6 +72,8 @@ class ParameterView {
 
 class Parameters {
  public:
+  // For a look at a few parameters before the others are known: names that nobody declared are passed over.
+  void pass_over_unknown() { passes_over_unknown_ = true; }
   void declare(const std::string& owner, std::span<const ParameterInfo> infos);
 
   // "owner.name=value" from the command line. errors: usage.
@@ -92,6 +94,7 @@ class Parameters {
   Status assign(std::string_view full_name, std::string_view value, ParameterSource source,
                 std::string origin);
   std::vector<Parameter> list_;
+  bool passes_over_unknown_ = false;
 };
 
 // The values that a boolean may have: 1/0, true/false, yes/no, on/off.

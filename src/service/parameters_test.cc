@@ -46,6 +46,18 @@ TEST(Parameters, CommandLineBeatsEnvironmentBeatsConfigWhateverTheOrder) {
   EXPECT_EQ(fewer.find("native.workers")->origin, "environment variable CRS_NATIVE_WORKERS");
 }
 
+TEST(Parameters, NamesOfOthersAreNoErrorWhereTheyArePassedOver) {
+  const char* environment[] = {"CRS_OTHER_THING=1", "CRS_NATIVE_WORKERS=2", nullptr};
+  auto parameters = declared();
+  parameters.pass_over_unknown();
+  ASSERT_TRUE(parameters.set_from_command_line("other.thing=3"));
+  ASSERT_TRUE(parameters.load_environment(environment));
+  ASSERT_TRUE(parameters.load_config("other.thing = 1\n", "file"));
+  EXPECT_EQ(parameters.view("native").integer("workers"), 2);
+  EXPECT_FALSE(parameters.set_from_command_line("native.workers=9"));
+  EXPECT_FALSE(parameters.load_config("other.thing\n", "file"));
+}
+
 TEST(Parameters, LaterConfigFileWins) {
   auto parameters = declared();
   ASSERT_TRUE(parameters.load_config("native.workers=1", "/etc/crs/config"));

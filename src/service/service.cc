@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "service/service.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cstdlib>
 
 #include "os/file_io.h"
+#include "service/plugin_component.h"
 
 namespace crs {
 
 namespace {
+
+constexpr const char* path_parameter = "component_path";
 
 constexpr ParameterInfo service_parameters[] = {
     {.name = "components",
@@ -20,6 +24,41 @@ constexpr ParameterInfo service_parameters[] = {
      .default_value = "",
      .help = "the store to use when neither --store nor CRS_STORE names one"},
 };
+
+ParameterInfo path_parameter_info(const std::string& default_value) {
+  return {
+      .name = path_parameter,
+      .type = ParameterType::text,
+      .default_value = default_value.c_str(),
+      .help = "folders, separated by ':', with components that are shared objects (crs-component-NAME.so)"};
+}
+
+Status load_settings(Parameters& parameters, const Settings& settings) {
+  for (const auto& file : settings.config_files) {
+    auto text = read_file(file, 1u << 20);
+    if (!text) {
+      if (text.error().code() == Errc::not_found) continue;
+      // With another user's HOME (after su or setpriv) the file cannot hold settings of ours.
+      const bool of_system = file.starts_with("/etc/");
+      if (text.error().code() == Errc::permission && !of_system) continue;
+      return std::move(text).error();
+    }
+    CRS_CHECK(parameters.load_config(*text, file));
+  }
+  CRS_CHECK(parameters.load_environment(settings.environment));
+  for (const auto& assignment : settings.assignments) CRS_CHECK(parameters.set_from_command_line(assignment));
+  return ok();
+}
+
+// Looked up before all others: the plugins found there declare parameters as well.
+Result<std::string> component_path(const Settings& settings) {
+  const ParameterInfo infos[] = {path_parameter_info(settings.component_path)};
+  Parameters first;
+  first.declare("service", infos);
+  first.pass_over_unknown();
+  CRS_CHECK(load_settings(first, settings));
+  return first.view("service").text(path_parameter);
+}
 
 // Passes on what a component tells, and each phase as a line where its parameter `verbose` asks for that.
 class Narrator : public Observer {
@@ -60,13 +99,11 @@ std::vector<std::string> default_config_files() {
   return files;
 }
 
-Result<Service> Service::create(std::span<const ComponentInfo* const> components, const Settings& settings) {
-  Service service;
-  auto& parameters = *service.parameters_;
-  parameters.declare("service", service_parameters);
-  for (const ComponentInfo* info : components) {
-    const std::string priority = std::to_string(info->priority);
-    const std::string verbosity = std::to_string(info->verbosity);
+void Service::declare_parameters(std::span<const ComponentInfo* const> built_in,
+                                 const std::string& component_path) {
+  const auto declare = [&](const ComponentInfo& info) {
+    const std::string priority = std::to_string(info.priority);
+    const std::string verbosity = std::to_string(info.verbosity);
     const ParameterInfo common[] = {
         {.name = "priority",
          .type = ParameterType::integer,
@@ -81,30 +118,36 @@ Result<Service> Service::create(std::span<const ComponentInfo* const> components
          .minimum = 0,
          .maximum = 1},
     };
-    parameters.declare(info->name, common);
-    parameters.declare(info->name, info->parameters);
-  }
-  for (const auto& file : settings.config_files) {
-    auto text = read_file(file, 1u << 20);
-    if (!text) {
-      if (text.error().code() == Errc::not_found) continue;
-      // With another user's HOME (after su or setpriv) the file cannot hold settings of ours.
-      const bool of_system = file.starts_with("/etc/");
-      if (text.error().code() == Errc::permission && !of_system) continue;
-      return std::move(text).error();
-    }
-    CRS_CHECK(parameters.load_config(*text, file));
-  }
-  CRS_CHECK(parameters.load_environment(settings.environment));
-  for (const auto& assignment : settings.assignments) CRS_CHECK(parameters.set_from_command_line(assignment));
+    parameters_->declare(info.name, common);
+    parameters_->declare(info.name, info.parameters);
+  };
+  const ParameterInfo path[] = {path_parameter_info(component_path)};
+  parameters_->declare("service", service_parameters);
+  parameters_->declare("service", path);
+  for (const ComponentInfo* info : built_in) declare(*info);
+  for (const auto& plugin : plugins_.loaded) declare(plugin->info());
+}
 
-  for (const ComponentInfo* info : components) {
-    const auto view = parameters.view(info->name);
-    service.components_.push_back({.info = info,
-                                   .priority = static_cast<int>(view.integer("priority")),
-                                   .verbosity = static_cast<int>(view.integer("verbose")),
-                                   .component = info->make(view)});
-  }
+void Service::add_component(const ComponentInfo& info, std::unique_ptr<Component> component) {
+  const auto view = parameters_->view(info.name);
+  components_.push_back({.info = &info,
+                         .priority = static_cast<int>(view.integer("priority")),
+                         .verbosity = static_cast<int>(view.integer("verbose")),
+                         .component = std::move(component)});
+}
+
+Result<Service> Service::create(std::span<const ComponentInfo* const> components, const Settings& settings) {
+  Service service;
+  CRS_TRY(const std::string path, component_path(settings));
+  service.plugins_ = load_plugins(path, components);
+  service.declare_parameters(components, settings.component_path);
+  auto& parameters = *service.parameters_;
+  CRS_CHECK(load_settings(parameters, settings));
+  for (const ComponentInfo* info : components)
+    service.add_component(*info, info->make(parameters.view(info->name)));
+  for (const auto& plugin : service.plugins_.loaded)
+    service.add_component(plugin->info(),
+                          make_plugin_component(*plugin, parameters.view(plugin->info().name)));
   const auto& wanted = parameters.view("service").text("components");
   auto filter = ComponentFilter::parse(wanted, service.components_);
   if (!filter) return std::move(filter).error().with_context("parameter service.components");
@@ -112,7 +155,22 @@ Result<Service> Service::create(std::span<const ComponentInfo* const> components
   return service;
 }
 
+const std::string* Service::path_of(const LoadedComponent& component) const {
+  for (const auto& plugin : plugins_.loaded) {
+    if (component.info == &plugin->info()) return &plugin->path();
+  }
+  return nullptr;
+}
+
+bool Service::is_loaded(std::string_view name) const {
+  return std::ranges::any_of(components_, [&](const auto& each) { return each.info->name == name; });
+}
+
 Result<const LoadedComponent*> Service::choose(std::string_view name, const Target& target) const {
+  if (const auto* rejected = plugins_.rejection_of(name); rejected != nullptr && !is_loaded(name)) {
+    return Error(Errc::unsupported,
+                 "component " + std::string(name) + " was not loaded: " + rejected->reason);
+  }
   if (!name.empty()) return select_by_name(components_, filter_, name, target);
   const auto selection = explain(target);
   if (selection.chosen != nullptr) return selection.chosen;
@@ -129,8 +187,12 @@ Result<const LoadedComponent*> Service::maker_of(const store::Manifest& manifest
       return select_by_name(components_, filter_, manifest.component, {.pid = {}, .by_name = true});
     }
   }
-  return Error(Errc::unsupported, "the snapshot was made by component '" + manifest.component +
-                                      "', which this crs does not have");
+  const auto* rejected = plugins_.rejection_of(manifest.component);
+  return Error(Errc::unsupported,
+               "the snapshot was made by component '" + manifest.component + "', which " +
+                   (rejected != nullptr ? "was not loaded: " + rejected->reason : "this crs does not have"))
+      .with_hint(
+          "`crs components` lists those that there are, `crs params service` where they are looked for");
 }
 
 namespace {

@@ -17,6 +17,7 @@
 #include "service/component.h"
 #include "service/outcome.h"
 #include "service/parameters.h"
+#include "service/plugin.h"
 #include "service/selection.h"
 #include "service/states.h"
 
@@ -27,6 +28,7 @@ struct Settings {
   std::vector<std::string> assignments;      // --param OWNER.NAME=VALUE
   const char* const* environment = nullptr;  // environ(7)
   std::vector<std::string> config_files;     // the more general first; a missing one is passed over
+  std::string component_path = {};           // the default of service.component_path; empty: no plugins
 };
 
 // The config files of this user: /etc/crs/config, then $XDG_CONFIG_HOME/crs/config or ~/.config/crs/config.
@@ -39,6 +41,10 @@ class Service {
 
   const Parameters& parameters() const { return *parameters_; }
   const std::vector<LoadedComponent>& components() const { return components_; }
+  // Shared objects on the search path: where a loaded component came from (null: it is built in), and those
+  // that are not used.
+  const std::string* path_of(const LoadedComponent& component) const;
+  const std::vector<RejectedPlugin>& rejected_plugins() const { return plugins_.rejected; }
   const StateMachine& states() const { return *states_; }
 
   // What would be chosen, and why.
@@ -61,7 +67,11 @@ class Service {
 
  private:
   Service() = default;
+  void declare_parameters(std::span<const ComponentInfo* const> built_in, const std::string& component_path);
+  bool is_loaded(std::string_view name) const;
+  void add_component(const ComponentInfo& info, std::unique_ptr<Component> component);
   std::unique_ptr<Parameters> parameters_ = std::make_unique<Parameters>();
+  Plugins plugins_;
   std::vector<LoadedComponent> components_;
   ComponentFilter filter_;
   std::unique_ptr<StateMachine> states_ = std::make_unique<StateMachine>();

@@ -36,7 +36,10 @@ class SnapshotWriter {
   Status add_section(std::string_view name, std::string bytes);  // each name once; not thread-safe
   PageFileWriter& pages();                                       // pages-0.bin
   int directory() const;                                         // borrowed; for a component's own files
-  Status register_file(std::string_view name);  // a component's own file in directory(), listed by commit
+  // A component's own file in directory(), listed by commit. Names that begin with '.', "manifest", "state"
+  // or "pages-" are this format's own. errors: bug.
+  Status register_file(std::string_view name);
+  static bool is_own_file(std::string_view name);  // one that the writer itself makes
 
   // Finishes the page file and state.pb, fills manifest.files, writes the manifest, fsyncs everything,
   // renames. Returns the final path. After an error the destructor removes all. Once only.

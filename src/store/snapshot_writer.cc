@@ -135,13 +135,18 @@ int SnapshotWriter::directory() const {
 }
 
 Status SnapshotWriter::register_file(std::string_view name) {
-  const bool own = name == lock_name || name == state_name || name == pages_name;
-  if (name.empty() || name[0] == '.' || name.find('/') != std::string_view::npos || own ||
+  const bool reserved = name.starts_with(".") || name.starts_with("manifest") || name.starts_with("state") ||
+                        name.starts_with("pages-");
+  if (name.empty() || reserved || name.find('/') != std::string_view::npos ||
       std::ranges::find(state_->other_files, name) != state_->other_files.end()) {
     return Error(Errc::bug, "'" + std::string(name) + "' is no name for a component's file");
   }
   state_->other_files.emplace_back(name);
   return ok();
+}
+
+bool SnapshotWriter::is_own_file(std::string_view name) {
+  return name == lock_name || name == state_name || name == pages_name;
 }
 
 Result<OwnedFd> SnapshotWriter::State::create_file(std::string_view name) const {
