@@ -23,9 +23,6 @@ using state::Mapping;
 
 namespace {
 
-constexpr std::uint64_t large_reservation = std::uint64_t{1} << 30;
-constexpr std::uint64_t search_from = std::uint64_t{1} << 40;
-constexpr std::uint64_t search_end = 0x7ff000000000;
 constexpr int madv_guard_install = 102;  // since Linux 6.13
 constexpr int map_droppable = 0x08;      // since Linux 6.11
 
@@ -34,11 +31,6 @@ std::uint64_t size_of(const Mapping& mapping) {
 }
 bool has(const Mapping& mapping, MappingFlag flag) {
   return (mapping.flags() & flag) != 0;
-}
-
-bool is_made_in_place(const Mapping& mapping) {
-  return mapping.type() == Mapping::ANONYMOUS && mapping.name() != "/dev/zero" && !mapping.has_content() &&
-         size_of(mapping) >= large_reservation;
 }
 
 int map_flags(const Mapping& mapping) {
@@ -83,50 +75,17 @@ std::string label(const Mapping& mapping) {
 }  // namespace
 
 Status AddressSpace::plan() {
-  places_.assign(static_cast<std::size_t>(map_.map().mappings_size()), {});
-  object_places_.clear();
-  std::uint64_t at = landing_size;  // offsets first, then shifted by the hole's address
-  std::vector<PageRange> taken;
-  for (std::size_t i = 0; i < places_.size(); ++i) {
-    const Mapping& mapping = map_.map().mappings(static_cast<int>(i));
-    taken.push_back({mapping.start(), mapping.end()});
-    if (mapping.type() == Mapping::VDSO || is_made_in_place(mapping)) continue;
-    // The same place within 2 MiB, so that huge pages stay possible after the move.
-    constexpr std::uint64_t huge = 2u << 20;
-    std::uint64_t place = at + page_size;
-    if (size_of(mapping) >= huge) {
-      place = (place & ~(huge - 1)) + mapping.start() % huge;
-      if (place < at + page_size) place += huge;
-    }
-    places_[i].at = place;
-    at = place + size_of(mapping);
-  }
-  for (const auto& object : map_.map().objects()) {
-    object_places_.push_back(at + page_size);
-    at += page_size + object.size();
-  }
-  hole_size_ = page_up(at + page_size);
-
+  area_ = StagingArea::lay_out(map_.map());
   CRS_TRY(const ProcDir self, ProcDir::open(Pid(getpid())));
   CRS_TRY(const auto own, self.maps());
+  std::vector<PageRange> taken;
   for (const Vma& vma : own) taken.push_back({vma.start, vma.end});
-  std::ranges::sort(taken, {}, &PageRange::start);
-  constexpr std::uint64_t alignment = 2u << 20;
-  std::uint64_t from = search_from;
-  for (const PageRange& range : taken) {
-    if (range.end <= from) continue;
-    if (range.start >= from && range.start - from > hole_size_ + alignment) break;
-    from = (range.end + 2 * alignment) & ~(alignment - 1);
-  }
-  if (from + hole_size_ > search_end) {
+  const auto room = area_.find_room(map_.map(), taken);
+  if (!room) {
     return Error(Errc::refused, "the program's memory is spread so widely that no room is left to prepare it")
         .with_hint("programs that use more than half of the address space cannot be restored yet");
   }
-  hole_ = from;
-  for (Place& place : places_) {
-    if (place.at != 0) place.at += hole_;
-  }
-  for (std::uint64_t& place : object_places_) place += hole_;
+  hole_ = *room;
   return ok();
 }
 
@@ -148,13 +107,13 @@ Status take_lock(const state::MappedFile& file, int fd) {
 
 Status AddressSpace::fill(const store::SnapshotReader& snapshot, DeletedFiles& deleted_files,
                           unsigned workers, Deadline deadline) const {
-  CRS_CHECK(map_at(hole_, landing_size, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1,
-                   0, "landing"));
+  CRS_CHECK(map_at(hole_, StagingArea::landing_size, PROT_READ | PROT_WRITE | PROT_EXEC,
+                   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0, "landing"));
   std::map<std::pair<std::uint32_t, bool>, OwnedFd> files;  // by index, and whether for writing
   std::set<std::uint32_t> locked;
   OwnedFd zero;
   std::vector<FillTarget> targets;
-  for (std::size_t i = 0; i < object_places_.size(); ++i) {
+  for (std::size_t i = 0; i < area_.object_places.size(); ++i) {
     const auto& object = map_.map().objects(static_cast<int>(i));
     const std::uint64_t size = object.size();
     OwnedFd file;
@@ -167,17 +126,17 @@ Status AddressSpace::fill(const store::SnapshotReader& snapshot, DeletedFiles& d
       return mapping.type() == Mapping::SHARED_OBJECT && mapping.index() == i &&
              has(mapping, mapping_no_reserve);
     });
-    CRS_CHECK(map_at(object_places_[i], size, PROT_READ | PROT_WRITE,
+    CRS_CHECK(map_at(object_place(i), size, PROT_READ | PROT_WRITE,
                      MAP_SHARED | (file ? 0 : MAP_ANONYMOUS) | (reserves ? 0 : MAP_NORESERVE), file.get(), 0,
                      "shared memory"));
-    targets.push_back({static_cast<std::uint32_t>(i + 1), 0, size, pointer(object_places_[i])});
+    targets.push_back({static_cast<std::uint32_t>(i + 1), 0, size, pointer(object_place(i))});
   }
-  for (std::size_t i = 0; i < places_.size(); ++i) {
+  for (std::size_t i = 0; i < area_.places.size(); ++i) {
     const Mapping& mapping = map_.map().mappings(static_cast<int>(i));
-    if (places_[i].at == 0) continue;
-    const std::uint64_t at = places_[i].at;
+    if (!is_staged(i)) continue;
+    const std::uint64_t at = place(i);
     if (mapping.type() == Mapping::SHARED_OBJECT) {
-      const std::uint64_t from = object_places_[mapping.index()] + mapping.offset();
+      const std::uint64_t from = object_place(mapping.index()) + mapping.offset();
       if (mremap(pointer(from), 0, size_of(mapping), MREMAP_MAYMOVE | MREMAP_FIXED, pointer(at)) ==
           MAP_FAILED) {
         return Error::from_errno(errno, "map shared memory at " + label(mapping));
@@ -220,10 +179,10 @@ Status AddressSpace::fill(const store::SnapshotReader& snapshot, DeletedFiles& d
                     [](const FillTarget& target) { return std::pair(target.space, target.start); });
   if (snapshot.has_pages()) CRS_CHECK(fill_pages(snapshot.pages(), targets, workers, deadline));
 
-  for (std::size_t i = 0; i < places_.size(); ++i) {
+  for (std::size_t i = 0; i < area_.places.size(); ++i) {
     const Mapping& mapping = map_.map().mappings(static_cast<int>(i));
-    if (places_[i].at == 0) continue;
-    std::byte* const at = pointer(places_[i].at);
+    if (!is_staged(i)) continue;
+    std::byte* const at = pointer(place(i));
     for (const int advice : advice_of(mapping)) {
       if (madvise(at, size_of(mapping), advice) != 0 && advice != MADV_MERGEABLE && advice != MADV_HUGEPAGE) {
         return Error::from_errno(errno, "advise memory at " + label(mapping));
@@ -260,7 +219,7 @@ bool AddressSpace::is_filled(const Mapping& mapping) const {
 }
 
 Status AddressSpace::rebuild(CallBatch& batch, std::span<const Vma> now) const {
-  const std::uint64_t hole_end = hole_ + hole_size_;
+  const std::uint64_t hole_end = hole_ + area_.size;
   std::vector<const Vma*> own_vdso;
   for (const Vma& vma : now) {
     if (vma.start >= hole_ && vma.end <= hole_end) continue;
@@ -277,7 +236,7 @@ Status AddressSpace::rebuild(CallBatch& batch, std::span<const Vma> now) const {
     if (mapping.type() == Mapping::VDSO) saved_vdso.push_back(&mapping);
   }
   // The block goes over the landing's own tail first: its old and its new place may overlap.
-  const std::uint64_t shelter = hole_ + landing_size / 2;
+  const std::uint64_t shelter = hole_ + StagingArea::landing_size / 2;
   if (!own_vdso.empty()) {
     const std::uint64_t base = own_vdso.front()->start;
     const auto move = [&](std::uint64_t from, std::uint64_t size, std::uint64_t to) {
@@ -307,11 +266,11 @@ Status AddressSpace::rebuild(CallBatch& batch, std::span<const Vma> now) const {
     }
   }
 
-  for (std::size_t i = 0; i < places_.size(); ++i) {
+  for (std::size_t i = 0; i < area_.places.size(); ++i) {
     const Mapping& mapping = map_.map().mappings(static_cast<int>(i));
     if (mapping.type() == Mapping::VDSO) continue;
-    if (places_[i].at != 0) {
-      batch.call("move " + label(mapping), SYS_mremap, RemoteAddr(places_[i].at), size_of(mapping),
+    if (is_staged(i)) {
+      batch.call("move " + label(mapping), SYS_mremap, RemoteAddr(place(i)), size_of(mapping),
                  size_of(mapping), MREMAP_MAYMOVE | MREMAP_FIXED, RemoteAddr(mapping.start()));
       continue;
     }

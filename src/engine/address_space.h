@@ -3,23 +3,21 @@
 //
 // What this file knows
 //   The restored process starts as a forked copy of the restorer, whose own memory is in the way. So every
-//   region is made and filled at a free place first (the hole: a range that neither the saved mappings nor
-//   the restorer use), by ordinary code with threads; then, from outside, everything of the restorer is
-//   unmapped and each region is moved to its own address by mremap(2), which moves page tables, not bytes.
-//   Mappings that hold nothing and are large are not made at the hole but in place: reservations of terabytes
-//   fit once, not always twice. The vdso and its vvar mappings are moved by name, by way of a shelter, since
-//   old and new place may overlap. Views of one shared anonymous object are made of a base mapping by
-//   mremap(2) with an old size of 0.
+//   region is made and filled at a free place first (the hole, laid out by staging_area.h), by ordinary code
+//   with threads; then, from outside, everything of the restorer is unmapped and each region is moved to its
+//   own address by mremap(2), which moves page tables, not bytes. The vdso and its vvar mappings are moved by
+//   name, by way of a shelter, since old and new place may overlap. Views of one shared anonymous object are
+//   made of a base mapping by mremap(2) with an old size of 0.
 //
 // Kernel interfaces: mmap(2), mremap(2), madvise(2), mlock2(2).
 #pragma once
 
 #include <cstdint>
-#include <vector>
 
 #include "engine/deleted_files.h"
 #include "engine/memory_map.h"
 #include "engine/resource_kind.h"
+#include "engine/staging_area.h"
 
 namespace crs {
 
@@ -31,7 +29,6 @@ class AddressSpace {
   Status plan();
   // Where the engine's batches run while memory is rebuilt: at the start of the hole.
   RemoteAddr landing() const { return RemoteAddr(hole_); }
-  static constexpr std::uint64_t landing_size = 16u << 20;
 
   // In the forked copy: makes all regions at the hole and fills them from the page file, checking every
   // checksum.
@@ -43,19 +40,18 @@ class AddressSpace {
   Status rebuild(CallBatch& batch, std::span<const Vma> now) const;
   // The last of it: mlockall(MCL_FUTURE) and the like, which must come after everything is mapped.
   void finish(CallBatch& batch) const;
-  std::uint64_t hole_size() const { return hole_size_; }
+  std::uint64_t hole_size() const { return area_.size; }
 
  private:
-  struct Place {
-    std::uint64_t at = 0;  // in the hole; 0: made in place
-  };
   bool is_redirected_vdso(const state::Mapping& mapping) const;
+  // Of the mapping or object with this index.
+  bool is_staged(std::size_t mapping) const { return area_.places[mapping] != 0; }
+  std::uint64_t place(std::size_t mapping) const { return hole_ + area_.places[mapping]; }
+  std::uint64_t object_place(std::size_t object) const { return hole_ + area_.object_places[object]; }
   bool is_filled(const state::Mapping& mapping) const;  // with bytes of the snapshot
   const MemoryMap& map_;
-  std::vector<Place> places_;  // one for each mapping
-  std::vector<std::uint64_t> object_places_;
+  StagingArea area_;
   std::uint64_t hole_ = 0;
-  std::uint64_t hole_size_ = 0;
 };
 
 }  // namespace crs

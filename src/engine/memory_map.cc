@@ -22,6 +22,7 @@
 #include "engine/obstacles.h"
 #include "engine/other_processes.h"
 #include "engine/page_scan.h"
+#include "engine/staging_area.h"
 #include "engine/vdso.h"
 
 namespace crs {
@@ -121,7 +122,14 @@ class Collector {
       if (vma.name == "[vsyscall]") continue;
       CRS_CHECK(add(vma).context([&] { return name_of(vma); }));
     }
-    return save_objects();
+    CRS_CHECK(save_objects());
+    if (!StagingArea::lay_out(map_).will_find_room(map_)) {
+      context_.blockers.add(
+          "memory map",
+          "it spreads so widely over the address space that a restart has no room to prepare it",
+          "run the program without what reserves terabytes of shadow memory, such as ThreadSanitizer");
+    }
+    return ok();
   }
 
  private:

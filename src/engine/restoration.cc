@@ -303,10 +303,10 @@ Result<Pid> Restoration::create(std::vector<std::string>& notes) {
 
 Status Restoration::finish(Pid pid, int channel, std::vector<std::string>& notes) {
   Rebuilder::Setup setup{
-      options_.restore,           pid,
-      threads_.process(),         space_.landing(),
-      AddressSpace::landing_size, executable_number_,
-      options_.deadline,          [&](std::string text) { notes.push_back(std::move(text)); }};
+      options_.restore,          pid,
+      threads_.process(),        space_.landing(),
+      StagingArea::landing_size, executable_number_,
+      options_.deadline,         [&](std::string text) { notes.push_back(std::move(text)); }};
   Rebuilder rebuilder(std::move(setup));
   if (auto status = rebuilder.begin(); !status) {
     // It ended by itself: it says why.
