@@ -58,7 +58,7 @@ std::uint64_t nanoseconds_left(const Deadline& deadline) {
 class Call {
  public:
   using Values = std::map<std::string, std::string, std::less<>>;
-  Call(const Values& values, Observer* observer = nullptr, const Deadline* deadline = nullptr,
+  explicit Call(const Values& values, Observer* observer = nullptr, const Deadline* deadline = nullptr,
        const Gate* gate = nullptr)
       : values_(values), observer_(observer), deadline_(deadline), gate_(gate) {
     host_.size = sizeof host_;

@@ -217,7 +217,7 @@ class Run(Case):
 
     def round_trip(self, popen, expected):
         pid = self.child_of(popen)
-        self.wait_for_lines("run.out", 1)
+        self.wait_for_lines("run.out", 1, seconds=120)
         snapshot = self.checkpoint(pid)
         self.kill(pid)
         self.assertEqual(popen.wait(20), -signal.SIGKILL)
@@ -262,8 +262,9 @@ class Run(Case):
     def test_an_agent_that_forks_much(self):
         """A page for each process, nothing left over, and the same before and after a restart."""
         self.needs_plain_library()
-        script = ('forks() { for ((i = 0; i < 200; i++)); do (n=$(ls -l /proc/$BASHPID/fd | grep -c crs-control); [[ $n == 1 ]]) || echo "$n pages"; '
-                  'done; }\nforks\necho ready\nwhile [[ ! -e go ]]; do read -rt 0.02 </dev/zero; done\nforks\necho back\n')
+        script = ('forks() { for ((i = 0; i < 200; i++)); do (:); done\n'
+                  '  for ((i = 0; i < 20; i++)); do (n=$(ls -l /proc/$BASHPID/fd | grep -c crs-control); [[ $n == 1 ]] || echo "$n pages"); done; }\n'
+                  'forks\necho ready\nwhile [[ ! -e go ]]; do read -rt 0.02 </dev/zero; done\nforks\necho back\n')
         self.write("script", script)
         popen = self.start_run("--agent", "--", "bash", "script")
         self.round_trip(popen, "ready\nback\n")
