@@ -13,6 +13,8 @@ What this file knows
   with us; so a restart is over when the program's own first tick is seen. At the end it checks its memory.
   All tools of a case run within the same minute, with the floor (floor.cc): what write(2) + fsync(2), and for restarts
   read(2), need for the same bytes at the same place. Ratios count: seconds are this machine's.
+  crs also rolls the running target back to the same snapshot; that is over with the program's next tick as well.
+  Save points are measured by a program of their own (savepoint.cc), which goes back to one and dirties 1 % each time.
   Files are read back from the page cache by every tool and by the floor. Times are CLOCK_REALTIME everywhere: a tool
   may restore into a time namespace, where the monotonic clock is another one (CRIU does).
 """
@@ -66,6 +68,10 @@ class Target:
 
     def set(self, field, value):
         struct.pack_into("<Q", self.report, field, value)
+
+    def first_tick_after(self, start_ns):
+        self.wait(lambda: self.get(GAP_END) > start_ns, "the restored program does not run")
+        return self.get(GAP_END)
 
     def wait(self, condition, otherwise):
         end = time.monotonic() + TOO_LONG
@@ -134,6 +140,9 @@ class Tool:
         figures["out"] = done.stdout.decode(errors="replace")
         return figures
 
+    def rollback(self, target, place):
+        """The running target goes back to it; None where the tool cannot."""
+
     def start(self):
         """Whatever must run beside the target."""
 
@@ -151,6 +160,11 @@ class Crs(Tool):
         figures = self.measured(self.crs, "checkpoint", target.pid, "-o", place, "--json", *self.options)
         answer = json.loads(figures["out"])
         figures["stop_ns"] = answer["stop_ns"]
+        return figures
+
+    def rollback(self, target, place):
+        figures = self.measured(self.crs, "rollback", target.pid, place, "--json")
+        figures["stop_ns"] = json.loads(figures["out"])["stop_ns"]
         return figures
 
     def restart(self, target, place):
@@ -266,19 +280,25 @@ def one_round(tool, target, place):
     gap = target.get(LARGEST_GAP)
     size = folder_bytes(place)
 
+    target.set(LARGEST_GAP, 0)
+    back = tool.rollback(target, place)
+    if back:
+        first_tick_back = target.first_tick_after(back["start_ns"])
+
     target.kill()
     target.set(LARGEST_GAP, 0)
     restored = tool.restart(target, place)
     # The first whole step that the restored program sees is by far its longest: from before the checkpoint until now.
     # Before it there may be half a step, whose end it had read from the clock when it was saved.
-    target.wait(lambda: target.get(GAP_END) > restored["start_ns"], "the restored program does not run")
-    first_tick = target.get(GAP_END)
+    first_tick = target.first_tick_after(restored["start_ns"])
     return {
         "checkpoint_ns": saved["end_ns"] - saved["start_ns"],
         "gap_ns": gap,
         "stop_ns": saved.get("stop_ns"),
         "bytes": size,
         "restore_ns": first_tick - restored["start_ns"],
+        "rollback_ns": first_tick_back - back["start_ns"] if back else None,
+        "rollback_stop_ns": back["stop_ns"] if back else None,
         "checkpoint_peak_bytes": saved["peak_bytes"],
         "restore_peak_bytes": restored["peak_bytes"],
     }
@@ -318,6 +338,15 @@ def measure_floor(bench, place, case, runs):
     return {key: statistics.median(each[key] for each in answers) for key in answers[0]}
 
 
+def measure_save_points(bench, build, place, mib):
+    done = subprocess.run([bench / "savepoint", str(mib), "1", "7", place / "savepoint.report"], stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, timeout=TOO_LONG, check=False, env={**os.environ, "CRS_PROGRAM": str(build / "crs")})
+    (place / "savepoint.report").unlink(missing_ok=True)
+    if done.returncode != 0:
+        return {"failed": done.stderr.decode(errors="replace").strip() or f"exit status {done.returncode}"}
+    return json.loads(done.stdout)
+
+
 # --- What is shown ---------------------------------------------------------------------------------------------
 
 
@@ -335,22 +364,23 @@ def size(count):
 
 def rows_of(case, floor, results):
     yield (f"**{case}** | floor: write + fsync | {span(floor['write_fsync_ns'])} | - | - | {size(floor['bytes'])} | "
-           f"{span(floor['read_ns'])} (read) | -")
-    yield f" | floor: memcpy | {span(floor['memcpy_ns'])} | - | - | - | - | -"
+           f"{span(floor['read_ns'])} (read) | - | -")
+    yield f" | floor: memcpy | {span(floor['memcpy_ns'])} | - | - | - | - | - | -"
     for name, figures in results.items():
         if "failed" in figures:
-            yield f" | {name} | {figures['failed'].replace('|', '/')} | | | | |"
+            yield f" | {name} | {figures['failed'].replace('|', '/')} | | | | | |"
             continue
         ratio = figures["checkpoint_ns"] / floor["write_fsync_ns"]
         restore_ratio = figures["restore_ns"] / floor["read_ns"]
         peak = max(figures["checkpoint_peak_bytes"], figures["restore_peak_bytes"])
         yield (f" | {name} | {span(figures['checkpoint_ns'])} ({ratio:.2f}x) | {span(figures['gap_ns'])} | "
                f"{span(figures['stop_ns'])} | {size(figures['bytes'])} | {span(figures['restore_ns'])} ({restore_ratio:.2f}x) | "
+               f"{span(figures['rollback_ns'])} ({span(figures['rollback_stop_ns'])}) | "
                f"{size(peak) if peak else 'not known'}")
 
 
 HEADER = ("case | tool | checkpoint, durable (x floor) | longest gap | tool's own stop | size on disk | "
-          "restore to first tick (x floor) | peak memory of the tool")
+          "restore to first tick (x floor) | rollback to first tick (stood still) | peak memory of the tool")
 
 
 def cases_of(options):
@@ -417,7 +447,7 @@ def main():
     here = machine()
     print(f"{here['cpu']}, {here['cores']} cores, {here['memory_gib']} GiB, Linux {here['kernel']}, {here['user']}; "
           f"{datetime.date.today()}; peers: {'CRIU' if criu else 'no CRIU'}, {'DMTCP' if dmtcp else 'no DMTCP'}\n")
-    print(f"| {HEADER} |\n|{'---|' * 8}", flush=True)
+    print(f"| {HEADER} |\n|{'---|' * 9}", flush=True)
     everything, wrong = {"machine": here, "cases": []}, 0
     for case in cases_of(options):
         runs = options.runs or (7 if case.mib <= 64 else 3)
@@ -436,6 +466,15 @@ def main():
         everything["cases"].append({"mib": case.mib, "pattern": case.pattern, "threads": case.threads, "floor": floor,
                                     "tools": results})
         wrong += sum("failed" in figures for name, figures in results.items() if name.startswith("crs"))
+
+    print("\n| save point of | create | go back, 1 % dirty |\n|---|---|---|", flush=True)
+    everything["save_points"] = []
+    for mib in sorted({case.mib for case in cases_of(options)}):
+        figures = measure_save_points(bench, build, base, mib)
+        told = figures.get("failed") or f"{span(figures['create_ns'])} | {span(figures['rollback_ns'])}"
+        print(f"| {mib} MiB | {told} |", flush=True)
+        everything["save_points"].append({"mib": mib, **figures})
+        wrong += "failed" in figures
 
     path = options.json or bench / "results.json"
     path.write_text(json.dumps(everything, indent=1) + "\n")
