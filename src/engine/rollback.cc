@@ -126,8 +126,11 @@ PartReport Rollback::check_in_guise() {
       return Error::from_errno(errno, "run " + options_.program + " as the process");
     // The files of the snapshot are open here, and must be opened there once more.
     auto again = store::SnapshotReader::open(snapshot_.path());
-    return again ? blockers.to_status("the process cannot go back to this snapshot")
-                 : Status(std::move(again).error().with_context("as the process"));
+    if (again) return blockers.to_status("the process cannot go back to this snapshot");
+    Error error = std::move(again).error().with_context("as the process");
+    if (error.code() == Errc::permission && error.hint().empty())
+      error.set_hint("make the snapshot, and roll back, as the user of the process");
+    return error;
   };
   auto status = look();
   if (!status) report.error = std::move(status).error();

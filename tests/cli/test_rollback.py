@@ -17,6 +17,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 from case import (BAD_SNAPSHOT, NO_PERMISSION, NOT_FOUND, OK, REFUSED, TIMED_OUT, USAGE, Case, main,  # noqa: E402  pylint: disable=wrong-import-position
                   state_letter, status_field, wait_until)
+from processes import Skip, ordinary_user  # noqa: E402  pylint: disable=wrong-import-position
 
 TIMES = int(os.environ.get("CRS_TEST_TIMES", "30"))
 KILLS = int(os.environ.get("CRS_TEST_KILLS", "15"))
@@ -180,6 +181,37 @@ while True:
         self.assertLess(after[2], resident * 1.2)
         self.assert_unharmed(popen.pid)
         self.assert_no_processes()
+
+    def test_program_in_a_pid_namespace(self):
+        """Where a restart brought it back under its old number inside; for us it has another one."""
+        popen = self.start("rows", "out", "150", "10", "8")
+        self.wait_for_lines("out", 10)
+        snapshot = self.checkpoint(popen.pid)
+        self.kill(popen)
+        answer = self.crs("restart", snapshot, "--detach", "--pid", "namespace", "--json")
+        self.assertEqual(answer.status, OK, answer)
+        told = json.loads(answer.out)
+        self.wait_for_lines("out", 40)
+        before = self.look(told["pid"])
+        self.rollback(told["pid"], snapshot)
+        self.assert_unharmed(told["pid"], before, skip=POSITIONS)
+        _, status = os.waitpid(told["child"], 0)
+        self.assertEqual(os.waitstatus_to_exitcode(status), 8)
+        self.assertEqual(self.text("out"), "".join(f"row {n}\n" for n in range(1, 151)))
+
+    def test_snapshot_that_the_process_may_not_read(self):
+        """The process restarts it itself: one that belongs to root is none for another user's process."""
+        if not self.account.is_root:
+            self.skipTest("only root may look into others' processes")
+        try:
+            somebody = ordinary_user()
+        except Skip as skip:
+            self.skipTest(str(skip))
+        os.chmod(self.cwd, 0o777)
+        popen = self.start("rows", "out", "1000", "10", user=somebody.pw_uid, group=somebody.pw_gid, extra_groups=[])
+        self.wait_for_lines("out", 10)
+        snapshot = self.checkpoint(popen.pid)
+        self.assert_refused(popen, snapshot, NO_PERMISSION, "as the process", "user")
 
     def test_static_program(self):
         """It has no loader that could run crs under its name."""
