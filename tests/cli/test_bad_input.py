@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Processes that cannot be saved: a named reason, the documented exit status, an unharmed target, nothing left over."""
+import errno
 import json
 import os
 import signal
@@ -117,9 +118,10 @@ class BadInput(Case):
         self.checkpoint(popen.pid)
 
     def test_thirty_two_bit_process(self):
-        popen = self.start("thirty_two_bits")
-        time.sleep(0.1)
-        if popen.poll() is not None:
+        try:
+            popen = self.start("thirty_two_bits")
+        except OSError as error:
+            self.assertEqual(error.errno, errno.ENOEXEC)
             self.skipTest("the kernel runs no 32-bit programs")
         before = self.look(popen.pid)
         self.refused(popen.pid, [REFUSED], ("32-bit", "32 bit"), str(popen.pid))
@@ -294,15 +296,20 @@ class BadInput(Case):
         popen.send_signal(signal.SIGTERM)  # it checks all of its memory
         self.assertEqual(popen.wait(20), 0)
 
+    def begin_checkpoint(self, pid):
+        """A Popen of a checkpoint that has made its hidden directory, and so listens to signals."""
+        process = subprocess.Popen([self.crs_path, "checkpoint", str(pid), "--store", self.store], cwd=self.work,
+                                   stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+                                   env=self.environment(), **self.account.popen_arguments())
+        wait_until(lambda: process.poll() is not None or self.left_in_store(), 30, "the checkpoint to begin")
+        return process
+
     def test_signals_that_people_and_batch_systems_send_cancel(self):
         popen = self.start("memory", "700")
         self.wait_for_lines("program.out", 1, 60)
         before = self.look(popen.pid)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGXCPU):
-            process = subprocess.Popen([self.crs_path, "checkpoint", str(popen.pid), "--store", self.store], cwd=self.work,
-                                       stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-                                       env=self.environment(), **self.account.popen_arguments())
-            wait_until(lambda: process.poll() is not None or self.left_in_store(), 30, "the checkpoint to begin")
+            process = self.begin_checkpoint(popen.pid)
             process.send_signal(number)
             _, err = process.communicate(timeout=30)
             self.assertEqual(process.returncode, -number, err)
@@ -329,7 +336,7 @@ class BadInput(Case):
         """The parent of a vfork(2) child cannot be stopped until the child is done."""
         code = ("import ctypes, os, signal, time\nsignal.signal(signal.SIGCHLD, signal.SIG_IGN)  # no zombie is left\nlibc = ctypes.CDLL(None)\nprint('up', flush=True)\n"
                 "stack = (ctypes.c_char * 65536)()\nFUNC = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)\n"
-                "child = FUNC(lambda _: libc.usleep(1500000) and 0)\n"
+                "child = FUNC(lambda _: libc.usleep(3000000) and 0)\n"
                 "pid = libc.clone(child, ctypes.addressof(stack) + 65520, 0x4000 | 17, None)\n"
                 "while True: time.sleep(0.01)\n")
         popen = self.start("/usr/bin/python3", "-c", code)
@@ -338,6 +345,11 @@ class BadInput(Case):
             wait_until(lambda: state_letter(popen.pid) == "D", 1, "state D")
         except Exception:  # pylint: disable=broad-except
             self.skipTest("no uninterruptible sleep to be had")
+        process = self.begin_checkpoint(popen.pid)
+        process.terminate()
+        _, err = process.communicate(timeout=30)
+        self.assertEqual(process.returncode, -signal.SIGTERM, err)
+        self.assertEqual(state_letter(popen.pid), "D", "crs heard of the signal only when the wait was over")
         answer = self.crs("checkpoint", popen.pid, "--store", self.store, "--timeout", "300ms")
         self.assertEqual(answer.status, TIMED_OUT, answer)
         answer = self.crs("checkpoint", popen.pid, "--store", self.store, "--timeout", "15")
