@@ -170,8 +170,9 @@ class Run : public Command {
       set_variable(launch.environment, "CRS_STORE", store);
     }
     if (agent_) {
-      CRS_TRY(const auto library, find_library());
-      CRS_CHECK(add_agent(launch.environment, library));
+      auto library = find_library();
+      if (!library) return std::move(library.error().set_code(Errc::unsupported));  // the program is there
+      CRS_CHECK(add_agent(launch.environment, *library));
     }
     return launch;
   }

@@ -59,7 +59,7 @@ class Call {
  public:
   using Values = std::map<std::string, std::string, std::less<>>;
   explicit Call(const Values& values, Observer* observer = nullptr, const Deadline* deadline = nullptr,
-       const Gate* gate = nullptr)
+                const Gate* gate = nullptr)
       : values_(values), observer_(observer), deadline_(deadline), gate_(gate) {
     host_.size = sizeof host_;
     host_.handle = this;
@@ -204,7 +204,7 @@ class PluginComponent : public Component {
     auto committed = commit(request, writer, std::move(manifest), answer, folder);
     const auto finished = finish(call, asked, facts, request.after, committed.has_value());
     if (!committed) return std::move(committed).error();
-    if (!finished) return finished.error();
+    if (!finished) return Error(finished.error()).with_context("the snapshot " + *committed + " was made");
     return SavedProcess{.path = std::move(*committed),
                         .stop = std::chrono::nanoseconds(answer.stop_ns),
                         .total = std::chrono::steady_clock::now() - started,

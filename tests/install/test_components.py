@@ -127,6 +127,16 @@ class Components(Case):
         answer = self.crs("params", "--json", "service.component_path")
         return json.loads(answer.out)[0]["value"]
 
+    def test_what_another_component_restarts_has_nothing_of_it(self):
+        popen = self.sleeper()
+        before = sorted(os.listdir(f"/proc/{popen.pid}/fd"))
+        snapshot = self.checkpoint(popen.pid, "--component", "native")
+        self.kill(popen)
+        pid = self.restart(snapshot)
+        with open(f"/proc/{pid}/maps", encoding="utf-8") as file:
+            self.assertNotIn("crs-component", file.read())
+        self.assertEqual(sorted(os.listdir(f"/proc/{pid}/fd")), before)
+
     def test_there_and_back(self):
         program = self.write("program", "import os, sys\nprint(os.getcwd(), sys.argv[1:], os.environ['ODD'], flush=True)\n"
                              "open('started', 'a').write('x')\nimport time\nwhile not os.path.exists('go'): time.sleep(0.02)\nsys.exit(9)\n")

@@ -14,7 +14,7 @@ from case import OK, REFUSED, USAGE, Case, main, wait_until  # noqa: E402  pylin
 from processes import child_pids, exists, state_letter  # noqa: E402  pylint: disable=wrong-import-position
 from screen import Screen  # noqa: E402  pylint: disable=wrong-import-position
 
-CANNOT_EXECUTE, NO_SUCH_PROGRAM = 126, 127
+FAILED, CANNOT_EXECUTE, NO_SUCH_PROGRAM = 125, 126, 127
 PAGE = "/memfd:crs-control"
 
 
@@ -159,7 +159,7 @@ class Run(Case):
     def test_a_library_that_is_not_there(self):
         self.extra_environment["CRS_LIBRARY"] = "/no/such/libcrs.so"
         answer = self.crs("run", "--agent", "true")
-        self.assertNotEqual(answer.status, OK)
+        self.assertEqual(answer.status, FAILED, answer)
         self.assert_says(answer, "CRS_LIBRARY", "/no/such/libcrs.so")
 
     # ------------------------------------------------------------------------------ standing for it
