@@ -395,15 +395,23 @@ void Rebuilder::shorten(NsPid ns_tid, const user_regs_struct& registers, std::ch
   shortened_[ns_tid.v] = Shortened{registers, left};
 }
 
+// Once one thread runs it may end the process, and then there is nothing left to let go: that is no failure,
+// and its parent hears of its end when its traced threads were waited for.
 Status Rebuilder::detach() {
+  bool runs = !shortened_.empty();
   for (const auto& [id, call] : shortened_)
     let_go_shortened(host_tid(NsPid(id)), call.registers, call.left, memory_.get());
   for (const NsPid id : ids_) {
     if (shortened_.contains(id.v)) continue;
     leave_note_of(id);
-    if (ptrace(PTRACE_DETACH, host_tid(id).v, nullptr, nullptr) != 0) {
-      return Error::from_errno(errno, "let " + to_string(host_tid(id)) + " run", Errc::target_gone);
+    const Tid tid = host_tid(id);
+    if (ptrace(PTRACE_DETACH, tid.v, nullptr, nullptr) != 0) {
+      const int error_number = errno;
+      if (error_number != ESRCH || !runs)
+        return Error::from_errno(error_number, "let " + to_string(tid) + " run", Errc::target_gone);
+      if (tid.v != setup_.pid.v) waitpid(tid.v, nullptr, __WALL);
     }
+    runs = true;
   }
   return ok();
 }

@@ -48,8 +48,9 @@ class GoingBack(Case):
             self.assertIn("CAP_CHECKPOINT_RESTORE", self.text("program.out"))
 
     def test_where_it_cannot_go_back_another_process_stands_for_it(self):
-        """crs_restart() of a program with threads: in place for root, else crs takes the caller's place."""
-        _, status = self.go_back("restart", "2")
+        """crs_restart() of a program with threads: in place for root, else crs takes the caller's place. The first thread
+        ends the process while the others are still to be let go."""
+        _, status = self.go_back("restart", "300")
         self.assertEqual(status, OK, self.text("program.out"))
         where = "" if self.account.is_root else " somewhere else"
         self.assertEqual(self.text("program.out"), f"RESTART value 1 restarts 1{where}\n")

@@ -129,7 +129,7 @@ class Library(Case):
 
     def test_no_checkpoint_is_made_inside_a_section(self):
         """Eight threads enter and leave all the time; each snapshot is made between sections."""
-        popen = self.start("sections", "8", "100000")
+        popen = self.start("sections", "8", "500000")
         self.wait_for_lines("program.out", 1)
         made = 0
         while popen.poll() is None and made < 100:
