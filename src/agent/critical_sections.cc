@@ -25,8 +25,10 @@ namespace {
 
 std::atomic<ControlPage*> the_page{nullptr};
 std::atomic<int> page_file{-1};
-dev_t page_device = 0;  // with the inode: whether page_file is still ours. A program may close all descriptors
-ino_t page_inode = 0;   // that it did not open, and get the number for a file of its own
+// Whether page_file is still ours: a program may close all descriptors that it did not open, and get the
+// number for a file of its own.
+dev_t page_device = 0;
+ino_t page_inode = 0;
 thread_local unsigned depth = 0;
 thread_local pid_t own_id = 0;
 
@@ -61,7 +63,8 @@ void set_page_file(OwnedFd file) {
 bool page_file_is_open() {
   struct stat status {};
   const int file = page_file.load();
-  return file >= 0 && fstat(file, &status) == 0 && status.st_dev == page_device && status.st_ino == page_inode;
+  return file >= 0 && fstat(file, &status) == 0 && status.st_dev == page_device &&
+         status.st_ino == page_inode;
 }
 
 // In a forked child, which has one thread. Its copy of the page is the parent's own.
