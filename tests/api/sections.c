@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* sections THREADS CYCLES: enters and leaves critical sections, nested ones now and then. One in which the
- * process was saved would begin before a restart and end after it: then it writes "saved in a section". Exit
- * status 0 when there was none; "running" on stdout once all threads are at it, "done" at the end. */
+/* sections THREADS CYCLES: enters and leaves critical sections, nested ones now and then, so often at least,
+ * and until there is a file "enough" in its directory. One in which the process was saved would begin before
+ * a restart and end after it: then it writes "saved in a section". Exit status 0 when there was none;
+ * "running" on stdout once all threads are at it, "done" at the end. */
 #include <crs/crs.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -12,6 +14,7 @@
 static int cycles;
 static atomic_int running;
 static atomic_int wrong;
+static atomic_bool enough;
 
 static unsigned long restarts(void) {
   crs_restart_information information = {sizeof information, 0, NULL};
@@ -20,7 +23,7 @@ static unsigned long restarts(void) {
 
 static void* cycle(void* unused) {
   (void)unused;
-  for (int i = 0; i < cycles; i++) {
+  for (long i = 0; i < cycles || !atomic_load(&enough); i++) {
     if (i == 10) atomic_fetch_add(&running, 1);
     if (crs_disable_checkpoint_as("cycle") != CRS_SUCCESS) atomic_store(&wrong, 1);
     const unsigned long before = restarts();
@@ -44,6 +47,8 @@ int main(int argc, char** argv) {
   while (atomic_load(&running) < count) usleep(1000);
   puts("running");
   fflush(stdout);
+  while (access("enough", F_OK) != 0) usleep(1000);
+  atomic_store(&enough, true);
   for (int i = 0; i < count; i++) pthread_join(threads[i], NULL);
   if (atomic_load(&wrong) == 2) puts("saved in a section");
   puts("done");
