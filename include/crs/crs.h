@@ -128,8 +128,8 @@ typedef struct crs_checkpoint_options {
   size_t size;             /* sizeof(crs_checkpoint_options): fields may be added behind the last one */
   bool term;               /* end the process once the snapshot is durable; not in the restored one */
   bool stop;               /* stop it (SIGSTOP) once the snapshot is durable; not together with term */
-  bool inc_prep_only;      /* only prepare: CRS_ERR_UNSUPPORTED so far */
-  bool inc_recover_only;   /* only recover: CRS_ERR_UNSUPPORTED so far */
+  bool inc_prep_only;      /* of this process: only begin a quiesce session, of `timeout_ns`; CRS_RUNNING */
+  bool inc_recover_only;   /* only end the session that inc_prep_only began; CRS_RUNNING */
   bool attach_debugger;    /* CRS_ERR_UNSUPPORTED so far */
   bool detach_debugger;    /* the way it is: nobody waits for a debugger */
   uint64_t timeout_ns;     /* 0: no limit */
@@ -210,6 +210,50 @@ CRS_PUBLIC int crs_savepoint_rollback(crs_savepoint* savepoint);
 /* Removes it, and frees the handle also on an error. NULL is well. Needs no crs_init(). errors:
  * CRS_ERR_STORAGE. */
 CRS_PUBLIC int crs_savepoint_release(crs_savepoint* savepoint);
+
+/* --- Hooks
+ * ---------------------------------------------------------------------------------------------------
+ */
+
+/* Functions of the program that are called around each checkpoint, whoever asks for it, and after a restart.
+ * A thread of the library calls them, with all signals blocked, one after the other. */
+typedef enum crs_phase {
+  CRS_PHASE_PREPARE = 0,     /* get ready: in order, the lowest first */
+  CRS_PHASE_PRE_IMAGE = 1,   /* all are ready, the image is taken next: in order */
+  CRS_PHASE_POST_IMAGE = 2,  /* the image is taken: from here on in reverse order */
+  CRS_PHASE_CONTINUE = 3,    /* go on, in the original; the image is being written */
+  CRS_PHASE_RESTART_PRE = 4, /* in a restored process: let go of what did not survive */
+  CRS_PHASE_RESTART = 5,     /* in a restored process: take up again */
+  CRS_PHASE_ERROR = 6, /* no checkpoint: instead of POST_IMAGE, or behind CONTINUE when the image was lost */
+  CRS_PHASE_TERM = 7   /* instead of POST_IMAGE: the snapshot is durable, the process ends next */
+} crs_phase;
+
+/* What a hook answers to PREPARE and PRE_IMAGE; to the others the answer does not matter. */
+#define CRS_HOOK_OK 0
+#define CRS_HOOK_NOT_YET 1 /* try again once crs_hook_retry() was called */
+/* Any other answer is a failure: no checkpoint is made, and its requester is told the hook's name and answer.
+ */
+typedef int (*crs_hook_function)(crs_phase phase, void* context);
+
+/* Registers a hook. `name` (not NULL) is for those who wait for it; hooks of one `order` are called as they
+ * were registered. A requester waits as long as parameter service.hook_limit says (60 s). A hook may enter
+ * critical sections, and may call nothing else of this library but crs_hook_retry(). A forked child has its
+ * parent's hooks from its first crs_init() on. */
+CRS_PUBLIC int crs_hook_register(const char* name, int order, crs_hook_function function, void* context,
+                                 uint64_t* id);
+/* Returns when it is not called any more. The last crs_finalize() does it for all. errors: CRS_ERR_USAGE. */
+CRS_PUBLIC int crs_hook_unregister(uint64_t id);
+/* A hook that answered CRS_HOOK_NOT_YET would not again. Async-signal-safe. */
+CRS_PUBLIC int crs_hook_retry(void);
+
+/* A quiesce session: all hooks get ready now (PREPARE, PRE_IMAGE), and stay so until crs_quiesce_end()
+ * (POST_IMAGE, CONTINUE), however many checkpoints are made in between. It ends by itself after `lifetime_ns`
+ * (0: never), with the thread that began it, and by a restart. errors: CRS_ERR_BUSY (there is one, or a
+ * checkpoint is being made), CRS_ERR_REFUSED (by a hook). */
+CRS_PUBLIC int crs_quiesce_begin(uint64_t lifetime_ns, uint32_t* token);
+/* errors: CRS_ERR_USAGE (no such session), CRS_ERR_TIMEOUT (it had ended by itself). Of one that a restart
+ * ended: CRS_SUCCESS. */
+CRS_PUBLIC int crs_quiesce_end(uint32_t token);
 
 /* --- After a restart ---------------------------------------------------------------------------------------
  */

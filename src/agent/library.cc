@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "agent/critical_sections.h"
+#include "agent/hooks.h"
 #include "agent/prelaunch.h"
 #include "agent/run_crs.h"
 #include "agent/savepoints.h"
@@ -110,6 +111,10 @@ bool is_ready() {
 template <class Work>
 int guarded(const char* phase, Work&& work) {
   if (!is_ready()) return not_ready(phase);
+  if (agent::is_in_hook()) {
+    return fail(CRS_ERR_USAGE, 0, phase, "a hook of a checkpoint cannot ask for this",
+                "let the hook return, and another thread ask");
+  }
   try {
     const Status status = work();
     return status ? succeed() : fail(phase, status.error());
@@ -142,9 +147,11 @@ Result<crs_checkpoint_options> complete(const crs_checkpoint_options* given) {
   }
   std::memcpy(&options, given, given->size);
   if (options.term && options.stop) return Error(Errc::usage, "term and stop exclude each other");
-  if (options.inc_prep_only || options.inc_recover_only)
-    return Error(Errc::unsupported,
-                 "checkpoints in two steps (inc_prep_only, inc_recover_only) are not offered yet");
+  if (options.inc_prep_only && options.inc_recover_only)
+    return Error(Errc::usage, "inc_prep_only and inc_recover_only exclude each other");
+  if ((options.inc_prep_only || options.inc_recover_only) && (options.term || options.stop))
+    return Error(Errc::usage,
+                 "a checkpoint in two steps takes neither term nor stop; the one between them may");
   if (options.attach_debugger)
     return Error(Errc::unsupported, "waiting for a debugger (attach_debugger) is not offered yet");
   return options;
@@ -255,6 +262,7 @@ Result<State> checkpoint_self(crs_service& service, crs_snapshot& snapshot,
   const auto answer = helper ? wait_for_answer(page, *helper) : crs::Answer::none;
   if (for_ancestors_only) prctl(PR_SET_PTRACER, 0);
   if (!helper) return helper.error();
+  agent::await_hooks();
   switch (answer) {
     case crs::Answer::restarted: take_from_page(page, snapshot); return State::restart;
     case crs::Answer::continued: take_from_page(page, snapshot); return State::continue_;
@@ -272,8 +280,29 @@ void enter_all(StateMachine& states, std::initializer_list<State> path) {
   for (const State state : path) (void)states.enter(state);
 }
 
+std::atomic<std::uint32_t> prepared_session{0};  // that inc_prep_only began; 0: none
+
+// The first and the last step of a checkpoint by themselves (inc_prep_only, inc_recover_only).
+Result<State> step(crs_service& service, pid_t pid, const crs_checkpoint_options& options) {
+  if (pid != 0 && pid != getpid()) {
+    return Error(Errc::unsupported, "only a process itself gets ready without being saved")
+        .with_hint("have that process call crs_quiesce_begin()");
+  }
+  if (options.inc_prep_only) {
+    CRS_TRY(const std::uint32_t token, agent::begin_session(options.timeout_ns));
+    prepared_session.store(token);
+    enter_all(service.states, {State::checkpoint, State::running});
+    return State::running;
+  }
+  const std::uint32_t token = prepared_session.exchange(0);
+  if (token == 0) return Error(Errc::usage, "inc_recover_only without an inc_prep_only before it");
+  CRS_CHECK(agent::end_session(token));
+  return State::running;
+}
+
 Result<State> checkpoint(crs_service& service, pid_t pid, crs_snapshot& snapshot,
                          const crs_checkpoint_options& options) {
+  if (options.inc_prep_only || options.inc_recover_only) return step(service, pid, options);
   (void)service.states.enter(State::checkpoint);
   Result<State> state = State::continue_;
   if (pid == 0 || pid == getpid()) {
@@ -421,6 +450,7 @@ int crs_init(void) {
   if (registered != 0) return fail(CRS_ERR_OTHER, registered, "init", "pthread_atfork fails", "");
   try {
     if (auto joined = agent::join(); !joined) return fail("init", joined.error());
+    if (auto armed = agent::arm(); !armed) return fail("init", armed.error());
     if (users.fetch_add(1) == 0) (void)default_service()->states.enter(State::running);
     return succeed();
   } catch (const std::exception& exception) {
@@ -435,6 +465,9 @@ int crs_finalize(void) {
     if (now == 1 && agent::control_page()->sections.load() != 0) {
       return fail(CRS_ERR_BUSY, 0, "finalize", "a thread is in a critical section",
                   "leave all of them first (crs_enable_checkpoint)");
+    }
+    if (now == 1) {
+      if (const auto removed = agent::remove_all_hooks(); !removed) return fail("finalize", removed.error());
     }
   } while (!users.compare_exchange_weak(now, now - 1));
   return succeed();
@@ -664,6 +697,38 @@ int crs_savepoint_release(crs_savepoint* savepoint) {
   } catch (const std::exception& exception) {
     return fail(CRS_ERR_OTHER, ENOMEM, "release a save point", exception.what(), "");
   }
+}
+
+// --- Hooks
+
+int crs_hook_register(const char* name, int order, crs_hook_function function, void* context, uint64_t* id) {
+  return guarded("register a hook", [&]() -> Status {
+    if (id == nullptr) return Error(Errc::usage, "nowhere to put the hook's id");
+    CRS_TRY(*id, agent::add_hook(name, order, function, context));
+    return crs::ok();
+  });
+}
+
+int crs_hook_unregister(uint64_t id) {
+  return guarded("unregister a hook", [&] { return agent::remove_hook(id); });
+}
+
+int crs_hook_retry(void) {
+  if (!is_ready()) return CRS_ERR_NOT_READY;
+  agent::hooks_are_ready();
+  return CRS_SUCCESS;
+}
+
+int crs_quiesce_begin(uint64_t lifetime_ns, uint32_t* token) {
+  return guarded("begin a quiesce session", [&]() -> Status {
+    if (token == nullptr) return Error(Errc::usage, "nowhere to put the token");
+    CRS_TRY(*token, agent::begin_session(lifetime_ns));
+    return crs::ok();
+  });
+}
+
+int crs_quiesce_end(uint32_t token) {
+  return guarded("end a quiesce session", [&] { return agent::end_session(token); });
 }
 
 // --- The eight operations, of the default service

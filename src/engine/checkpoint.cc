@@ -68,6 +68,20 @@ Status send(const FrozenProcess& target, int signal) {
   return ok();
 }
 
+// With its hooks, if it has any: they need the process to run.
+Status end(std::optional<FrozenProcess>& target, const CheckpointOptions& options, CheckpointReport& report) {
+  if (options.gate == nullptr || !options.gate->hooks().is_waiting()) {
+    CRS_CHECK(send(*target, SIGKILL));
+    target.reset();
+    return ok();
+  }
+  target.reset();
+  const auto done = options.gate->hooks().end(options.deadline, options.gate->hook_limit());
+  if (!done)
+    report.notes.push_back("not all of its hooks for the end were done: " + done.error().to_string());
+  return options.gate->kill();
+}
+
 }  // namespace
 
 Result<CheckpointReport> Engine::checkpoint(Pid pid, store::SnapshotWriter& writer, store::Manifest manifest,
@@ -124,8 +138,7 @@ Result<CheckpointReport> Engine::checkpoint(Pid pid, store::SnapshotWriter& writ
   CRS_TRY(report.path, writer.commit(std::move(manifest)));
   report.stored_bytes = writer.page_summary().stored_bytes;
   if (options.after == AfterCapture::terminate) {
-    CRS_CHECK(send(*target, SIGKILL));
-    target.reset();
+    CRS_CHECK(end(target, options, report));
   } else if (options.after == AfterCapture::stop) {
     CRS_CHECK(send(*target, SIGSTOP));
     target.reset();

@@ -14,6 +14,11 @@
 //   The answer. A process that has itself saved sets `answer` to asked and waits until it is something else.
 //   The copy in a snapshot says asked; a restart puts restarted into the copy that it brings back.
 //
+//   The turn. Where `hooks` is not 0, a checkpointer asks the process to get ready before it freezes it, and
+//   says afterwards what became of it; a thread of the process runs the hooks and answers (agent/hooks.h).
+//   Only the holder of the lock asks. A copy in a snapshot says prepared; a restart makes that restarted.
+//   Inside a `session` the process has prepared by itself: checkpointers leave the turn alone.
+//
 // Kernel interfaces: memfd_create(2), futex(2), flock(2).
 #pragma once
 
@@ -24,9 +29,21 @@ namespace crs {
 
 inline constexpr char control_name[] = "crs-control";
 inline constexpr std::uint32_t control_magic = 0x53524343;  // "CCRS"
-inline constexpr std::uint32_t control_version = 1;
+inline constexpr std::uint32_t control_version = 2;
 
 enum class Answer : std::uint32_t { none = 0, asked = 1, continued = 2, restarted = 3, failed = 4 };
+
+enum class Turn : std::uint32_t {
+  idle = 0,       // the process: nothing is asked, or what was asked is done
+  prepare = 1,    // the checkpointer: get ready
+  prepared = 2,   // the process: it is
+  stalled = 3,    // the process: not yet, `ready` will change
+  refused = 4,    // the process: no, `message` says why; who had got ready is told of the failure
+  captured = 5,   // the checkpointer: the image is taken, go on
+  failed = 6,     // the checkpointer: nothing came of it
+  ending = 7,     // the checkpointer: the snapshot is durable, the process ends next
+  restarted = 8,  // a restart: this is the restored process
+};
 
 struct ControlPage {
   std::uint32_t magic = control_magic;
@@ -43,6 +60,11 @@ struct ControlPage {
   std::uint64_t restarts = 0;  // how often it was brought back
   std::uint64_t generation = 0;
   std::uint64_t memory_bytes = 0, stored_bytes = 0, stop_ns = 0;
+  std::atomic<std::uint32_t> hooks{0};    // how many are registered, and somebody runs them
+  std::atomic<std::uint32_t> turn{0};     // Turn; futex
+  std::atomic<std::uint32_t> ready{0};    // counts how often a stalled hook said that it is ready
+  std::atomic<std::uint32_t> session{0};  // the token of the process's own quiesce session; 0: none
+  std::uint32_t restarted_session = 0;    // of the session that a restart ended
   // Text, with a NUL at its end.
   char component[64] = {};
   char job[256] = {};
@@ -54,6 +76,10 @@ struct ControlPage {
 static_assert(std::atomic<std::uint32_t>::is_always_lock_free &&
               std::atomic<std::uint64_t>::is_always_lock_free);
 static_assert(sizeof(ControlPage) <= 16384);
+
+inline Turn turn_of(const ControlPage& page) {
+  return static_cast<Turn>(page.turn.load());
+}
 
 inline constexpr std::uint64_t control_size = 16384;  // bytes, whole pages
 

@@ -14,6 +14,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <csignal>
 #include <cstring>
 #include <thread>
 #include <utility>
@@ -58,6 +59,8 @@ void answer(ControlPage& page, Answer answer) {
 Result<ControlMapping> ControlMapping::map(OwnedFd file) {
   void* const at = mmap(nullptr, control_size, PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), 0);
   if (at == MAP_FAILED) return Error::from_errno(errno, "map the control page");
+  // A helper that we fork is not seen with the process's memory.
+  madvise(at, control_size, MADV_DONTFORK);
   ControlMapping mapping(std::move(file), static_cast<ControlPage*>(at));
   struct stat status {};
   if (fstat(mapping.fd(), &status) != 0 || status.st_size < static_cast<off_t>(control_size) ||
@@ -137,13 +140,26 @@ Gate::Gate(Gate&& other) noexcept
     : pid_(other.pid_),
       pidfd_(std::move(other.pidfd_)),
       mapping_(std::move(other.mapping_)),
+      hooks_(std::exchange(other.hooks_, HookTurns::none())),
+      hook_limit_(other.hook_limit_),
       asked_(std::exchange(other.asked_, false)) {}
 
 Gate::~Gate() {
-  release();
+  if (hooks_.is_waiting()) hooks_.failed();
+  let_go();
 }
 
 void Gate::release() {
+  hooks_.captured();
+  let_go();
+}
+
+Status Gate::kill() const {
+  if (syscall(SYS_pidfd_send_signal, pidfd_.get(), SIGKILL, nullptr, 0) == 0 || errno == ESRCH) return ok();
+  return Error::from_errno(errno, "kill " + to_string(pid_));
+}
+
+void Gate::let_go() {
   if (!asked_) return;
   asked_ = false;
   mapping_.page().waiting.store(0);

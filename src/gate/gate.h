@@ -11,11 +11,13 @@
 // Kernel interfaces: proc(5) fd, flock(2), futex(2).
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <optional>
 #include <string>
 
 #include "gate/control_page.h"
+#include "gate/hook_turns.h"
 #include "os/deadline.h"
 #include "os/ids.h"
 #include "os/owned_fd.h"
@@ -68,17 +70,30 @@ class Gate {
   // sentence, when it takes a while. errors: timeout, target_gone.
   Status await_open(const Deadline& deadline, const std::function<void(std::string)>& tell);
   bool is_open() const { return mapping_.page().sections.load() == 0; }
-  // The process was captured: those who wait for it may go on.
+  // The process was captured: those who wait for it may go on, and its hooks are told so.
   void release();
+
+  // The program's hooks, told of a failure when this ends unless they were told of something else. `limit`:
+  // how long they may take; 0: no limit of their own.
+  HookTurns& hooks() { return hooks_; }
+  void set_hook_limit(std::chrono::seconds limit) { hook_limit_ = limit; }
+  std::chrono::seconds hook_limit() const { return hook_limit_; }
+  Status kill() const;  // SIGKILL
 
  private:
   Gate(Pid pid, OwnedFd pidfd, ControlMapping mapping)
-      : pid_(pid), pidfd_(std::move(pidfd)), mapping_(std::move(mapping)) {}
+      : pid_(pid),
+        pidfd_(std::move(pidfd)),
+        mapping_(std::move(mapping)),
+        hooks_(pid, pidfd_.get(), mapping_.page()) {}
   std::string holder() const;
+  void let_go();
 
   Pid pid_;
   OwnedFd pidfd_;
   ControlMapping mapping_;
+  HookTurns hooks_;
+  std::chrono::seconds hook_limit_{0};
   bool asked_ = false;
 };
 

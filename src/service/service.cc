@@ -23,6 +23,12 @@ constexpr ParameterInfo service_parameters[] = {
      .type = ParameterType::text,
      .default_value = "",
      .help = "the store to use when neither --store nor CRS_STORE names one"},
+    {.name = "hook_limit",
+     .type = ParameterType::integer,
+     .default_value = "60",
+     .help = "how many seconds a program's hooks may take at a time; 0: as long as --timeout lets them",
+     .minimum = 0,
+     .maximum = 1'000'000'000},
 };
 
 ParameterInfo path_parameter_info(const std::string& default_value) {
@@ -199,13 +205,23 @@ namespace {
 
 Result<SavedProcess> checkpoint_at_gate(const LoadedComponent& component, CheckpointRequest request,
                                         store::SnapshotWriter& writer, store::Manifest manifest,
-                                        Observer& observer) {
+                                        Observer& observer, std::chrono::seconds hook_limit) {
   CRS_TRY(auto gate, Gate::find(request.pid));
-  if (gate) {
-    CRS_CHECK(gate->await_open(request.deadline, [&](const std::string& text) { observer.delayed(text); }));
-    request.gate = &*gate;
+  if (!gate) return component.component->checkpoint(request, writer, std::move(manifest), observer);
+  const auto tell = [&](const std::string& text) { observer.delayed(text); };
+  gate->set_hook_limit(hook_limit);
+  request.gate = &*gate;
+  auto saved = [&]() -> Result<SavedProcess> {
+    CRS_CHECK(gate->hooks().prepare(request.deadline, hook_limit, tell));
+    CRS_CHECK(gate->await_open(request.deadline, tell));
+    return component.component->checkpoint(request, writer, std::move(manifest), observer);
+  }();
+  if (saved) {
+    gate->release();
+  } else {
+    gate->hooks().failed();
   }
-  return component.component->checkpoint(request, writer, std::move(manifest), observer);
+  return saved;
 }
 
 }  // namespace
@@ -216,7 +232,8 @@ Outcome Service::checkpoint(const LoadedComponent& component, const CheckpointRe
   manifest.component = component.info->name;
   manifest.crs_version = CRS_VERSION;
   Narrator narrator(observer, component);
-  auto saved = checkpoint_at_gate(component, request, writer, std::move(manifest), narrator);
+  auto saved = checkpoint_at_gate(component, request, writer, std::move(manifest), narrator,
+                                  std::chrono::seconds(parameters_->view("service").integer("hook_limit")));
   if (!saved) {
     states_->fail();
     (void)states_->enter(State::running);  // legal from ERROR: the process goes on

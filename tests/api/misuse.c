@@ -49,8 +49,26 @@ static void wrong_options(crs_snapshot* snapshot) {
   expect_state("term and stop", state, CRS_ERROR);
   options.term = options.stop = false;
   options.inc_prep_only = true;
-  expect("inc_prep_only", crs_checkpoint(0, snapshot, &options, &state), CRS_ERR_UNSUPPORTED);
+  expect("inc_prep_only of another", crs_checkpoint(getppid(), snapshot, &options, &state),
+         CRS_ERR_UNSUPPORTED);
+  options.inc_recover_only = true;
+  expect("both steps", crs_checkpoint(0, snapshot, &options, &state), CRS_ERR_USAGE);
   options.inc_prep_only = false;
+  expect("inc_recover_only first", crs_checkpoint(0, snapshot, &options, &state), CRS_ERR_USAGE);
+  options.inc_recover_only = false;
+  options.inc_prep_only = true;
+  expect("inc_prep_only", crs_checkpoint(0, snapshot, &options, &state), CRS_SUCCESS);
+  expect_state("inc_prep_only", state, CRS_RUNNING);
+  expect("inc_prep_only twice", crs_checkpoint(0, snapshot, &options, &state), CRS_ERR_BUSY);
+  options.inc_prep_only = false;
+  options.inc_recover_only = true;
+  expect("inc_recover_only", crs_checkpoint(0, snapshot, &options, &state), CRS_SUCCESS);
+  expect_state("inc_recover_only", state, CRS_RUNNING);
+  options.inc_recover_only = false;
+  uint64_t hook = 0;
+  expect("a hook without a function", crs_hook_register("none", 0, NULL, NULL, &hook), CRS_ERR_USAGE);
+  expect("a hook that is not there", crs_hook_unregister(77), CRS_ERR_USAGE);
+  expect("a session that is not there", crs_quiesce_end(77), CRS_ERR_USAGE);
   options.size = 3;
   expect("a size of 3", crs_checkpoint(0, snapshot, &options, &state), CRS_ERR_USAGE);
   options.size = sizeof options;

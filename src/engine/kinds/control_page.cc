@@ -55,6 +55,9 @@ class ControlPageKind : public ResourceKind {
     ++page.restarts;
     snapshot_.write_to(page);
     std::memcpy(page.origin, page.directory, sizeof page.origin);
+    if (const Turn turn = turn_of(page); turn != Turn::idle)
+      page.turn.store(static_cast<std::uint32_t>(turn == Turn::prepared ? Turn::restarted : Turn::failed));
+    page.restarted_session = page.session.exchange(0);
     if (page.answer.load() == static_cast<std::uint32_t>(Answer::asked))
       page.answer.store(static_cast<std::uint32_t>(Answer::restarted));
     if (process_vm_writev(context.pid().v, &ours, 1, &its, 1, 0) != sizeof page)

@@ -12,7 +12,8 @@
 // What it leaves to others
 //   Another security module could refuse the look as well, hence the careful words of the blocker.
 //
-// Kernel interfaces: landlock(7), kcmp(2), setns(2).   Round trip: tests/targets/landlock_*.cc
+// Kernel interfaces: landlock(7), kcmp(2), setns(2), close_range(2).   Round trip:
+// tests/targets/landlock_*.cc
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <linux/kcmp.h>
@@ -117,6 +118,10 @@ class Reference {
   // In the child of what may be a process with many threads: system calls only.
   [[noreturn]] static void run(int pidfd, int namespaces, uid_t uid, gid_t gid, int socket) {
     if (namespaces != 0 && setns(pidfd, namespaces) != 0) _exit(1);
+    // What we hold open of the process must not seem to be in a third process's hands.
+    const auto last = static_cast<unsigned>(socket);
+    if (last > 0) syscall(SYS_close_range, 0u, last - 1, 0u);
+    syscall(SYS_close_range, last + 1, ~0u, 0u);
     if ((namespaces & CLONE_NEWPID) != 0) {  // a pid namespace takes in only children
       const long child = syscall(SYS_clone, CLONE_PARENT | SIGCHLD, nullptr, nullptr, nullptr, nullptr);
       if (child < 0) _exit(1);

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gate/hook_turns.h"
+
+#include <linux/futex.h>
+#include <poll.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+#include <ctime>
+#include <thread>
+
+#include "os/proc.h"
+
+namespace crs {
+namespace {
+
+constexpr auto patience = std::chrono::milliseconds(500);  // before the user is told
+
+// Whether the process still has the page: a program that it executed since knows nothing of it.
+bool has_page(Pid pid) {
+  const auto proc = ProcDir::open(pid);
+  if (!proc) return false;
+  const auto maps = proc->read("maps");
+  return maps && maps->find(std::string("/memfd:") + control_name) != std::string::npos;
+}
+
+}  // namespace
+
+void HookTurns::ask(Turn turn) {
+  page_->turn.store(static_cast<std::uint32_t>(turn));
+  syscall(SYS_futex, &page_->turn, FUTEX_WAKE, INT32_MAX, nullptr, nullptr, 0);
+}
+
+Status HookTurns::check_alive(const Deadline& deadline) const {
+  CRS_CHECK(deadline.check("the process was running its hooks"));
+  pollfd ended{pidfd_, POLLIN, 0};
+  if (poll(&ended, 1, 0) == 1)
+    return Error(Errc::target_gone, to_string(pid_) + " ended in one of its hooks");
+  if (!has_page(pid_))
+    return Error(Errc::target_gone, to_string(pid_) + " executed another program in one of its hooks");
+  return ok();
+}
+
+Result<Turn> HookTurns::await_answer(Turn asked, const Deadline& deadline, std::chrono::seconds limit) {
+  const auto since = Clock::now();
+  constexpr timespec interval{0, 20'000'000};
+  for (;;) {
+    const Turn now = turn_of(*page_);
+    if (now != asked) return now;
+    CRS_CHECK(check_alive(deadline));
+    if (limit.count() != 0 && Clock::now() - since > limit) {
+      return Error(Errc::timeout,
+                   "the process has been running its hooks for " + std::to_string(limit.count()) + " seconds")
+          .with_hint("parameter service.hook_limit says how long they may take");
+    }
+    syscall(SYS_futex, &page_->turn, FUTEX_WAIT, static_cast<std::uint32_t>(asked), &interval, nullptr, 0);
+  }
+}
+
+Status HookTurns::await_idle(const Deadline& deadline, std::chrono::seconds limit) {
+  for (Turn now = turn_of(*page_); now != Turn::idle;) {
+    // We hold the lock, so whoever asked for one of these is dead.
+    if (now == Turn::prepared) {
+      ask(now = Turn::failed);
+    } else if (now == Turn::refused || now == Turn::stalled) {
+      ask(now = Turn::idle);
+    } else {
+      CRS_TRY(now, await_answer(now, deadline, limit));
+    }
+  }
+  return ok();
+}
+
+Status HookTurns::prepare(const Deadline& deadline, std::chrono::seconds limit,
+                          const std::function<void(std::string)>& tell) {
+  if (!has_hooks() || page_->session.load() != 0) return ok();
+  CRS_CHECK(await_idle(deadline, limit));
+  const auto since = Clock::now();
+  stage_ = Stage::asked;
+  for (;;) {
+    const std::uint32_t ready = page_->ready.load();
+    ask(Turn::prepare);
+    CRS_TRY(const Turn answer, await_answer(Turn::prepare, deadline, limit));
+    if (answer == Turn::prepared) return ok();
+    if (answer == Turn::refused) {
+      return Error(Errc::refused, std::string(page_->message, strnlen(page_->message, sizeof page_->message)))
+          .with_hint("the program decides that; try again later");
+    }
+    bool told = false;
+    while (page_->ready.load() == ready) {
+      CRS_CHECK(check_alive(deadline));
+      if (!told && Clock::now() - since > patience) {
+        tell("the checkpoint is delayed by a hook of the program, which is not ready yet");
+        told = true;
+      }
+      std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    }
+  }
+}
+
+void HookTurns::captured() {
+  if (stage_ != Stage::asked) return;
+  stage_ = Stage::captured;
+  ask(Turn::captured);
+}
+
+void HookTurns::failed() {
+  if (stage_ == Stage::untouched) return;
+  stage_ = Stage::untouched;
+  // Who refused has told its hooks already.
+  if (const Turn now = turn_of(*page_); now != Turn::refused && now != Turn::stalled) {
+    ask(Turn::failed);
+  } else {
+    ask(Turn::idle);
+  }
+}
+
+Status HookTurns::end(const Deadline& deadline, std::chrono::seconds limit) {
+  if (stage_ != Stage::asked) return ok();
+  stage_ = Stage::untouched;
+  ask(Turn::ending);
+  CRS_CHECK(await_answer(Turn::ending, deadline, limit));
+  return ok();
+}
+
+}  // namespace crs
