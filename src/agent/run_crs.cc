@@ -20,7 +20,7 @@
 namespace crs::agent {
 namespace {
 
-constexpr std::size_t stack_bytes = 64 * 1024;
+constexpr std::size_t stack_bytes = 128 * 1024;  // for one process, or two after each other
 
 // What the new process needs, all of it made before: it runs in our memory.
 struct Launch {
@@ -28,7 +28,8 @@ struct Launch {
   char* const* arguments;
   char* const* environment;
   int output, keep, null;
-  bool our_streams, orphan;
+  bool our_streams;
+  char* second_stack;
   int error = 0;  // errno of what failed before it executed
 };
 
@@ -37,13 +38,8 @@ struct Launch {
   _exit(127);
 }
 
-int run_launch(void* argument) {
+int execute(void* argument) {
   Launch& launch = *static_cast<Launch*>(argument);
-  if (launch.orphan) {
-    const pid_t second = vfork();
-    if (second < 0) give_up(launch);
-    if (second > 0) _exit(0);  // it has executed, or failed and said so
-  }
   // Handlers are code of a program that this process is not.
   struct sigaction standard {};
   standard.sa_handler = SIG_DFL;
@@ -67,6 +63,13 @@ int run_launch(void* argument) {
   sigprocmask(SIG_SETMASK, &none, nullptr);
   execve(launch.program, launch.arguments, launch.environment);
   give_up(launch);
+}
+
+// The same as a child of nobody: its parent ends once it has executed, or failed and said so.
+int execute_as_orphan(void* argument) {
+  Launch& launch = *static_cast<Launch*>(argument);
+  if (clone(execute, launch.second_stack, CLONE_VM | CLONE_VFORK, &launch) < 0) give_up(launch);
+  _exit(0);
 }
 
 std::string beside_library() {
@@ -112,14 +115,20 @@ Result<pid_t> start_crs(const RunRequest& request) {
   void* const stack =
       mmap(nullptr, stack_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
   if (stack == MAP_FAILED) return Error::from_errno(errno, "make a stack");
-  Launch launch{program.c_str(), arguments.data(),    environ,       request.output, request.keep,
-                null.get(),      request.our_streams, request.orphan};
+  Launch launch{program.c_str(),
+                arguments.data(),
+                environ,
+                request.output,
+                request.keep,
+                null.get(),
+                request.our_streams,
+                static_cast<char*>(stack) + stack_bytes / 2};
   // No handler of the host may run in the new process, where it would find itself in two places.
   sigset_t all, before;
   sigfillset(&all);
   pthread_sigmask(SIG_BLOCK, &all, &before);
-  const pid_t pid =
-      clone(run_launch, static_cast<char*>(stack) + stack_bytes, CLONE_VM | CLONE_VFORK, &launch);
+  const pid_t pid = clone(request.orphan ? execute_as_orphan : execute,
+                          static_cast<char*>(stack) + stack_bytes, CLONE_VM | CLONE_VFORK, &launch);
   const int error = errno;
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
   munmap(stack, stack_bytes);

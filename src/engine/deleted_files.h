@@ -55,8 +55,8 @@ class DeletedFiles {
   // In the forked copy: the file's own descriptor (for reading and writing, borrowed until finish()), made
   // and filled with the first call.
   Result<int> make(const store::SnapshotReader& snapshot, std::uint32_t index);
-  // The description that made it, of one made with O_TMPFILE or in memory, after make(); empty where it cannot
-  // be told from others any more.
+  // The description that made it, of one made with O_TMPFILE or in memory, after make(); empty where it
+  // cannot be told from others any more.
   OwnedFd take_first(std::uint32_t index);
   // When all descriptions and mappings of them are there.
   Status finish();

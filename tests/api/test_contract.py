@@ -71,7 +71,8 @@ class Contract(Case):
                 self.assertEqual(lines, [f"CRS_SUCCESS TERM [{component}] RUNNING,CHECKPOINT,TERM,NONE"])
 
     def test_an_unrelated_process(self):
-        popen = self.start("/bin/sleep", "100", out="sleep.out")
+        popen = self.start("/usr/bin/python3", "-c", "import time\nprint('up', flush=True)\ntime.sleep(100)", out="sleep.out")
+        self.wait_for_lines("sleep.out", 1)
         before = self.look(popen.pid)
         for component in COMPONENTS:
             with self.subTest(component=component):
