@@ -19,10 +19,8 @@ namespace {
 constexpr auto patience = std::chrono::milliseconds(500);  // before the user is told
 
 // Whether the process still has the page: a program that it executed since knows nothing of it.
-bool has_page(Pid pid) {
-  const auto proc = ProcDir::open(pid);
-  if (!proc) return false;
-  const auto maps = proc->read("maps");
+bool has_page(const ProcDir& proc) {
+  const auto maps = proc.read("maps");
   return maps && maps->find(std::string("/memfd:") + control_name) != std::string::npos;
 }
 
@@ -38,8 +36,14 @@ Status HookTurns::check_alive(const Deadline& deadline) const {
   pollfd ended{pidfd_, POLLIN, 0};
   if (poll(&ended, 1, 0) == 1)
     return Error(Errc::target_gone, to_string(pid_) + " ended in one of its hooks");
-  if (!has_page(pid_))
+  CRS_TRY(const ProcDir proc, ProcDir::open(pid_));
+  if (!has_page(proc))
     return Error(Errc::target_gone, to_string(pid_) + " executed another program in one of its hooks");
+  CRS_TRY(const auto stat, proc.stat());
+  if (stat.state == 'T') {
+    return Error(Errc::refused, to_string(pid_) + " is stopped, so that it cannot run its hooks")
+        .with_hint("let it go on first: kill -CONT " + std::to_string(pid_.v));
+  }
   return ok();
 }
 

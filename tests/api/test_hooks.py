@@ -181,6 +181,18 @@ class Hooks(Case):
         self.checkpoint(popen.pid)
         self.assertEqual(self.lines()[-12:], UP + ON)
 
+    def test_a_process_that_is_stopped_cannot_run_them(self):
+        popen = self.run_hooks()
+        popen.send_signal(signal.SIGSTOP)
+        wait_until(lambda: state_letter(popen.pid) == "T", 30, "the stop")
+        answer = self.crs("checkpoint", popen.pid, "-o", self.path("none"))
+        self.assertEqual(answer.status, REFUSED, answer)
+        self.assert_says(answer, "stopped", "kill -CONT")
+        self.assertEqual(self.lines(), [])
+        popen.send_signal(signal.SIGCONT)
+        self.checkpoint(popen.pid)
+        self.assertEqual([line for line in self.lines() if not line.endswith("ERROR")], UP + ON)
+
     def test_a_process_that_ends_or_executes_in_one_is_told_of(self):
         for what in ("exit", "exec"):
             with self.subTest(what):
