@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// outside-view: skip status threads
 #include <signal.h>
 #include <sys/time.h>
 
