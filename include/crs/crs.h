@@ -255,6 +255,45 @@ CRS_PUBLIC int crs_quiesce_begin(uint64_t lifetime_ns, uint32_t* token);
  * ended: CRS_SUCCESS. */
 CRS_PUBLIC int crs_quiesce_end(uint32_t token);
 
+/* --- State of one's own (component self) -------------------------------------------------------------------
+ */
+
+/* A program that knows what its state is can save that and no more. A restart starts the program anew,
+ * perhaps another build of it on another machine, and the state is put back when the program says so. Nothing
+ * is frozen: what is saved must not change meanwhile. Critical sections are kept out; all other threads the
+ * checkpoint callback keeps out, until the continue callback. The last crs_finalize() forgets all of it. */
+
+/* Memory that is saved and put back, by its name. errors: CRS_ERR_USAGE (the name is taken, or 0 bytes). */
+CRS_PUBLIC int crs_self_protect(const char* name, void* pointer, size_t bytes);
+/* Returns when no checkpoint reads it. errors: CRS_ERR_USAGE, CRS_ERR_BUSY (in a quiesce session). */
+CRS_PUBLIC int crs_self_unprotect(const char* name);
+
+/* 0: well. Any other answer of the checkpoint callback refuses the checkpoint. It and the continue callback
+ * are called by the thread that calls hooks, when all hooks have got ready; the restart callback by
+ * crs_self_restore(). `continue_` is called as well when a checkpoint fails that the callback had allowed.
+ * Each may be NULL. Where none is registered they are looked for by name (dlsym(3)): PREFIX_checkpoint,
+ * PREFIX_continue, PREFIX_restart, with `context` NULL; PREFIX is saved, and "crs_self_user" by default. */
+typedef int (*crs_self_callback)(void* context);
+CRS_PUBLIC int crs_self_set_callbacks(crs_self_callback checkpoint, crs_self_callback continue_,
+                                      crs_self_callback restart, void* context);
+CRS_PUBLIC int crs_self_set_prefix(const char* prefix);
+
+/* How it is started again; no shell sees it. `argv[0]` is a path. NULL for `argv`, `cwd` or `env`: its own.
+ */
+CRS_PUBLIC int crs_self_set_restart_command(const char* const* argv, const char* cwd, const char* const* env);
+
+/* Bytes under a name, copied; in the checkpoint callback only. */
+CRS_PUBLIC int crs_self_write(const char* name, const void* bytes, size_t size);
+/* Of the snapshot that crs_self_restore() loaded; valid until the last crs_finalize(). CRS_ERR_NOT_FOUND. */
+CRS_PUBLIC int crs_self_read(const char* name, const void** bytes, size_t* size);
+
+/* After all memory is protected, and before there are other threads. In a process that was started from a
+ * snapshot of component self: loads the memory, calls the restart callback, and `*restarted` is 1; else 0.
+ * errors: CRS_ERR_REFUSED (memory that the snapshot has not, or the other way round, or of another size: it
+ * is named and nothing is loaded; or the restart callback failed, `*restarted` is 1 then),
+ * CRS_ERR_BAD_SNAPSHOT. */
+CRS_PUBLIC int crs_self_restore(int* restarted);
+
 /* --- After a restart ---------------------------------------------------------------------------------------
  */
 

@@ -105,7 +105,24 @@ void wait_for_checkpoint(ControlPage& page) {
   constexpr timespec interval{0, 50'000'000};
   while (page.waiting.load() != 0) {
     syscall(SYS_futex, &page.waiting, FUTEX_WAIT, 1, &interval, nullptr, 0);
-    if (page.waiting.load() != 0 && !somebody_works()) page.waiting.store(0);
+    if (page.waiting.load() != 0 && !somebody_works()) {
+      page.closed.store(0);
+      page.waiting.store(0);
+    }
+  }
+}
+
+thread_local bool exempt = false;
+
+// Counts this thread in. Its outermost section waits where the gate is closed.
+void count_in(ControlPage& page) {
+  page.sections.fetch_add(1);
+  while (depth == 0 && !exempt && page.closed.load() != 0) {
+    page.sections.fetch_sub(1);
+    const int error = errno;
+    wait_for_checkpoint(page);
+    errno = error;
+    page.sections.fetch_add(1);
   }
 }
 
@@ -132,19 +149,33 @@ Status join() {
   return ok();
 }
 
-void enter(const char* label) {
-  ControlPage& page = *the_page.load(std::memory_order_relaxed);
-  page.sections.fetch_add(1);
+namespace {
+
+// `page` counts this thread already.
+void note_entry(ControlPage& page, const char* label) {
   if (own_id == 0) own_id = gettid();
   page.holder.store(own_id, std::memory_order_relaxed);
   page.label.store(reinterpret_cast<std::uint64_t>(label), std::memory_order_relaxed);
   ++depth;
 }
 
+}  // namespace
+
+void enter(const char* label) {
+  ControlPage& page = *the_page.load(std::memory_order_relaxed);
+  count_in(page);
+  note_entry(page, label);
+}
+
+void never_wait() {
+  exempt = true;
+}
+
 bool try_enter() {
   ControlPage& page = *the_page.load(std::memory_order_relaxed);
   if (depth == 0 && page.waiting.load() != 0) return false;
-  enter(nullptr);
+  page.sections.fetch_add(1);
+  note_entry(page, nullptr);
   if (depth > 1 || page.waiting.load() == 0) return true;
   --depth;  // it came in between
   page.sections.fetch_sub(1);

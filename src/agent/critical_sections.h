@@ -24,8 +24,9 @@ int control_file();
 
 // Async-signal-safe, thread-safe; join() was called. `label`: a name that stays valid until leave(), or null.
 void enter(const char* label);
-bool try_enter();  // false: a checkpointer waits or works
-bool leave();      // false: this thread is in no section
-bool is_inside();  // this thread
+bool try_enter();   // false: a checkpointer waits or works
+bool leave();       // false: this thread is in no section
+bool is_inside();   // this thread
+void never_wait();  // this thread, in enter(): the one that calls the hooks, which a closed gate waits for
 
 }  // namespace crs::agent

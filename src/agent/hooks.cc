@@ -171,6 +171,7 @@ void rest(ControlPage& page, Turn now) {
 }
 
 [[noreturn]] void serve() {
+  never_wait();
   ControlPage& page = *control_page();
   for (;;) {
     const Turn now = turn_of(page);
@@ -312,6 +313,7 @@ Result<std::uint32_t> begin_session(std::uint64_t lifetime) {
   CRS_TRY(const OwnedFd lock, lock_out_checkpointers(false));
   if (page.session.load() != 0) return Error(Errc::busy, "there is a quiesce session already");
   await_hooks();
+  page.asking[0] = '\0';
   page.turn.store(word(Turn::prepare));
   wake(page.turn);
   while (turn_of(page) == Turn::prepare) await_change(page, Turn::prepare);

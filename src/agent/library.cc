@@ -25,6 +25,7 @@
 #include "agent/prelaunch.h"
 #include "agent/run_crs.h"
 #include "agent/savepoints.h"
+#include "agent/self_state.h"
 #include "os/file_io.h"
 #include "service/states.h"
 
@@ -451,6 +452,7 @@ int crs_init(void) {
   try {
     if (auto joined = agent::join(); !joined) return fail("init", joined.error());
     if (auto armed = agent::arm(); !armed) return fail("init", armed.error());
+    if (auto armed = agent::self::arm(); !armed) return fail("init", armed.error());
     if (users.fetch_add(1) == 0) (void)default_service()->states.enter(State::running);
     return succeed();
   } catch (const std::exception& exception) {
@@ -468,6 +470,7 @@ int crs_finalize(void) {
     }
     if (now == 1) {
       if (const auto removed = agent::remove_all_hooks(); !removed) return fail("finalize", removed.error());
+      agent::self::forget();
     }
   } while (!users.compare_exchange_weak(now, now - 1));
   return succeed();
@@ -729,6 +732,58 @@ int crs_quiesce_begin(uint64_t lifetime_ns, uint32_t* token) {
 
 int crs_quiesce_end(uint32_t token) {
   return guarded("end a quiesce session", [&] { return agent::end_session(token); });
+}
+
+// --- State of one's own
+
+int crs_self_protect(const char* name, void* pointer, size_t bytes) {
+  return guarded("protect memory", [&] { return agent::self::protect(name, pointer, bytes); });
+}
+
+int crs_self_unprotect(const char* name) {
+  return guarded("unprotect memory", [&] { return agent::self::unprotect(name); });
+}
+
+int crs_self_set_callbacks(crs_self_callback checkpoint, crs_self_callback continue_,
+                           crs_self_callback restart, void* context) {
+  return guarded("set callbacks",
+                 [&] { return agent::self::set_callbacks(checkpoint, continue_, restart, context); });
+}
+
+int crs_self_set_prefix(const char* prefix) {
+  return guarded("set the prefix of callbacks", [&] { return agent::self::set_prefix(prefix); });
+}
+
+int crs_self_set_restart_command(const char* const* argv, const char* cwd, const char* const* env) {
+  return guarded("set the restart command", [&] { return agent::self::set_restart_command(argv, cwd, env); });
+}
+
+// Of a callback, so guarded() would refuse it.
+int crs_self_write(const char* name, const void* bytes, size_t size) {
+  if (!is_ready()) return not_ready("write a section");
+  try {
+    const Status status = agent::self::write(name, bytes, size);
+    return status ? succeed() : fail("write a section", status.error());
+  } catch (const std::exception& exception) {
+    return fail(CRS_ERR_OTHER, ENOMEM, "write a section", exception.what(), "");
+  }
+}
+
+int crs_self_read(const char* name, const void** bytes, size_t* size) {
+  return guarded("read a section", [&]() -> Status {
+    if (bytes == nullptr || size == nullptr) return Error(Errc::usage, "nowhere to put the bytes");
+    CRS_TRY(const auto found, agent::self::read(name));
+    *bytes = found.data();
+    *size = found.size();
+    return crs::ok();
+  });
+}
+
+int crs_self_restore(int* restarted) {
+  return guarded("restore the state", [&]() -> Status {
+    if (restarted == nullptr) return Error(Errc::usage, "nowhere to put whether it was restarted");
+    return agent::self::restore(*restarted);
+  });
 }
 
 // --- The eight operations, of the default service

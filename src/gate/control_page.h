@@ -11,6 +11,9 @@
 //   makes it thaw and wait once more. While it works it holds a lock (flock(2)) on
 //   the file: with the checkpointer the lock goes, however it ends, so that nobody waits for a dead one.
 //
+//   A checkpointer that does not freeze the process closes the gate as well: who would enter a section waits
+//   until it is done.
+//
 //   The answer. A process that has itself saved sets `answer` to asked and waits until it is something else.
 //   The copy in a snapshot says asked; a restart puts restarted into the copy that it brings back.
 //
@@ -29,7 +32,7 @@ namespace crs {
 
 inline constexpr char control_name[] = "crs-control";
 inline constexpr std::uint32_t control_magic = 0x53524343;  // "CCRS"
-inline constexpr std::uint32_t control_version = 2;
+inline constexpr std::uint32_t control_version = 3;
 
 enum class Answer : std::uint32_t { none = 0, asked = 1, continued = 2, restarted = 3, failed = 4 };
 
@@ -65,7 +68,12 @@ struct ControlPage {
   std::atomic<std::uint32_t> ready{0};    // counts how often a stalled hook said that it is ready
   std::atomic<std::uint32_t> session{0};  // the token of the process's own quiesce session; 0: none
   std::uint32_t restarted_session = 0;    // of the session that a restart ended
+  std::atomic<std::uint32_t> closed{0};   // nobody may enter a section, the process is not frozen
+  std::atomic<std::uint32_t> offers{0};   // it has regions or callbacks of component self
+  std::atomic<std::uint64_t> table{0};    // address of what it saves by itself (gate/self_table.h); 0: none
+  std::atomic<std::uint64_t> table_bytes{0};
   // Text, with a NUL at its end.
+  char asking[64] = {};  // the component that the turn is asked for; "" in a session
   char component[64] = {};
   char job[256] = {};
   char directory[4096] = {};  // of the snapshot that was made, or that this process is brought back from

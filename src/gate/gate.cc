@@ -162,6 +162,7 @@ Status Gate::kill() const {
 void Gate::let_go() {
   if (!asked_) return;
   asked_ = false;
+  mapping_.page().closed.store(0);
   mapping_.page().waiting.store(0);
   syscall(SYS_futex, &mapping_.page().waiting, FUTEX_WAKE, INT32_MAX, nullptr, nullptr, 0);
 }
@@ -177,6 +178,15 @@ std::string Gate::holder() const {
     if (process_vm_readv(pid_.v, &into, 1, &from, 1, 0) > 0) text += " called '" + std::string(name) + "'";
   }
   return text + " (thread " + std::to_string(page.holder.load()) + ")";
+}
+
+void Gate::set_component(const std::string& name) {
+  put(name, mapping_.page().asking);
+}
+
+Status Gate::close(const Deadline& deadline, const std::function<void(std::string)>& tell) {
+  mapping_.page().closed.store(1);
+  return await_open(deadline, tell);
 }
 
 Status Gate::await_open(const Deadline& deadline, const std::function<void(std::string)>& tell) {

@@ -70,12 +70,17 @@ class Gate {
   // sentence, when it takes a while. errors: timeout, target_gone.
   Status await_open(const Deadline& deadline, const std::function<void(std::string)>& tell);
   bool is_open() const { return mapping_.page().sections.load() == 0; }
+  // For whoever does not freeze the process: after this no thread is in a critical section, and none enters
+  // one until release(). errors: as of await_open().
+  Status close(const Deadline& deadline, const std::function<void(std::string)>& tell);
+  const ControlPage& page() const { return mapping_.page(); }
   // The process was captured: those who wait for it may go on, and its hooks are told so.
   void release();
 
   // The program's hooks, told of a failure when this ends unless they were told of something else. `limit`:
   // how long they may take; 0: no limit of their own.
   HookTurns& hooks() { return hooks_; }
+  void set_component(const std::string& name);  // for whom the hooks get ready
   void set_hook_limit(std::chrono::seconds limit) { hook_limit_ = limit; }
   std::chrono::seconds hook_limit() const { return hook_limit_; }
   Status kill() const;  // SIGKILL

@@ -210,6 +210,7 @@ Result<SavedProcess> checkpoint_at_gate(const LoadedComponent& component, Checkp
   if (!gate) return component.component->checkpoint(request, writer, std::move(manifest), observer);
   const auto tell = [&](const std::string& text) { observer.delayed(text); };
   gate->set_hook_limit(hook_limit);
+  gate->set_component(component.info->name);
   request.gate = &*gate;
   auto saved = [&]() -> Result<SavedProcess> {
     CRS_CHECK(gate->hooks().prepare(request.deadline, hook_limit, tell));

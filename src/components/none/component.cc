@@ -8,20 +8,15 @@
 //   checkpoint. environ of /proc shows the memory of the process, as cmdline does (service/process_facts.h).
 //
 // Kernel interfaces: proc(5), execve(2).
-#include <fcntl.h>
-#include <unistd.h>
 
-#include <cerrno>
-#include <csignal>
-#include <cstring>
 #include <filesystem>
 
 #include "components/none/launch.pb.h"
-#include "os/child.h"
 #include "os/file_io.h"
 #include "os/proc.h"
 #include "service/component.h"
 #include "service/process_facts.h"
+#include "service/start_program.h"
 
 namespace crs {
 namespace {
@@ -50,51 +45,12 @@ Result<Process> collect(Pid pid) {
   return process;
 }
 
-// In the child: descriptors, directory, then the program. Only plain system calls.
-struct Start {
-  std::vector<char*> arguments;
-  std::vector<char*> environment;
-  const char* executable;
-  const char* directory;
-  const std::map<int, std::string>* fd_paths;
-  bool null_stdio;
-};
-
-void become(const Start& start, int kept_fd) {
-  sigset_t nothing;
-  sigemptyset(&nothing);
-  for (int number = 1; number < NSIG; ++number) signal(number, SIG_DFL);
-  sigprocmask(SIG_SETMASK, &nothing, nullptr);
-  auto put = [](const char* path, int fd) {
-    const int opened = open(path, O_RDWR | O_CREAT | O_NOCTTY, 0666);
-    const int file = opened >= 0 ? opened : open(path, O_RDONLY | O_NOCTTY);
-    if (file < 0) return false;
-    if (file == fd) return true;
-    const bool good = dup2(file, fd) == fd;
-    close(file);
-    return good;
-  };
-  bool good = true;
-  for (int fd = 0; fd <= 2 && start.null_stdio; ++fd) good = good && put("/dev/null", fd);
-  for (const auto& [fd, path] : *start.fd_paths) good = good && fd != kept_fd && put(path.c_str(), fd);
-  if (good && chdir(start.directory) == 0)
-    execve(start.executable, start.arguments.data(), start.environment.data());
-}
-
-Result<Pid> start_program(const none::Launch& launch, const RestartRequest& request) {
-  Start start{.arguments = {},
-              .environment = {},
-              .executable = launch.executable().c_str(),
-              .directory = launch.directory().c_str(),
-              .fd_paths = &request.fd_paths,
-              .null_stdio = request.stdio == Stdio::null};
-  for (const auto& text : launch.arguments()) start.arguments.push_back(const_cast<char*>(text.c_str()));
-  for (const auto& text : launch.environment()) start.environment.push_back(const_cast<char*>(text.c_str()));
-  start.arguments.push_back(nullptr);
-  start.environment.push_back(nullptr);
-
-  return start_child([&start](int kept_fd) { become(start, kept_fd); },
-                     "start " + launch.executable() + " in " + launch.directory());
+Result<Pid> start(const none::Launch& launch, const RestartRequest& request) {
+  return start_program({.executable = launch.executable(),
+                        .directory = launch.directory(),
+                        .arguments = {launch.arguments().begin(), launch.arguments().end()},
+                        .environment = {launch.environment().begin(), launch.environment().end()}},
+                       request);
 }
 
 class None : public Component {
@@ -160,7 +116,7 @@ class None : public Component {
     if (request.stdio == Stdio::saved) {
       return Error(Errc::unsupported, "component none has no saved descriptors").with_hint("--stdio inherit");
     }
-    CRS_TRY(const auto pid, start_program(launch, request));
+    CRS_TRY(const auto pid, start(launch, request));
     RestartInfo info;
     info.pid = pid;
     info.child = pid;
