@@ -43,10 +43,13 @@ Status check_pid(Pid pid) {
   }
   auto proc = ProcDir::open(pid);
   if (proc) {
-    // A leader that has ended while other threads go on is in state Z as well.
+    // A leader that has ended while other threads go on is in state Z as well. One that is on its way there
+    // has lost its memory already.
+    constexpr std::uint64_t exiting = 4;  // PF_EXITING in field 9 of proc(5) stat
     const auto stat = proc->stat();
     const auto tasks = proc->tasks();
-    if (!stat || stat->state != 'Z' || !tasks || tasks->size() > 1) return ok();
+    const bool ends = stat && (stat->state == 'Z' || (stat->field(9) & exiting) != 0);
+    if (!ends || !tasks || tasks->size() > 1) return ok();
     return Error(Errc::not_found, "process " + std::to_string(pid.v) + " (" + stat->comm + ") has ended")
         .with_hint("only its exit status is left (a zombie), until its parent asks for it");
   }
@@ -57,9 +60,10 @@ Status check_pid(Pid pid) {
 }
 
 Error or_its_end(Error error, Pid pid) {
-  // These tell what is wrong with the process.
+  // These tell what is wrong with the process. To an ordinary user a dying one is a forbidden one.
   const bool about_it = error.code() == Errc::unsupported || error.code() == Errc::kernel ||
-                        error.code() == Errc::not_found || error.code() == Errc::refused;
+                        error.code() == Errc::not_found || error.code() == Errc::refused ||
+                        error.code() == Errc::permission;
   const auto there = about_it ? check_pid(pid) : ok();
   if (there || there.error().code() != Errc::not_found) return error;
   return Error(Errc::target_gone, "process " + std::to_string(pid.v) + " ended meanwhile");
