@@ -121,7 +121,7 @@ class Components(Case):
         self.assertFalse(entry["can_serve"])
         self.assertIn("asked for by name", entry["verdict"])
         self.assertIn("example", self.crs("components").out)
-        self.assertEqual(self.listed("--param", "service.component_path=/nowhere").keys(), {"native", "none"})
+        self.assertEqual(self.listed("--param", "service.component_path=/nowhere").keys(), {"native", "none", "self"})
 
     def component_folder(self):
         answer = self.crs("params", "--json", "service.component_path")
