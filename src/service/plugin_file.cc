@@ -1,16 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "service/plugin_file.h"
 
-#include <elf.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 #include <filesystem>
 
+#include "os/elf_file.h"
 #include "os/file_io.h"
 
 namespace crs {
@@ -41,19 +40,15 @@ Status check_folders(const std::filesystem::path& path) {
 
 // Every segment lies within the file.
 Status check_whole(int fd, std::uint64_t size, const std::string& path) {
-  Elf64_Ehdr header{};
-  const bool is_object = pread(fd, &header, sizeof header, 0) == static_cast<ssize_t>(sizeof header) &&
-                         std::memcmp(header.e_ident, ELFMAG, SELFMAG) == 0 &&
-                         header.e_ident[EI_CLASS] == ELFCLASS64 && header.e_type == ET_DYN &&
-                         header.e_machine == EM_X86_64 && header.e_phentsize == sizeof(Elf64_Phdr);
+  const auto header = read_elf_header(fd);
+  const bool is_object = header && header->e_type == ET_DYN && header->e_machine == EM_X86_64 &&
+                         header->e_phentsize == sizeof(Elf64_Phdr);
   if (!is_object) return Error(Errc::unsupported, path + " is no shared object for x86_64");
-  for (unsigned i = 0; i < header.e_phnum; ++i) {
-    Elf64_Phdr segment{};
-    const auto at = static_cast<off_t>(header.e_phoff + i * sizeof segment);
-    const bool read = pread(fd, &segment, sizeof segment, at) == static_cast<ssize_t>(sizeof segment);
-    if (!read || segment.p_offset > size || segment.p_filesz > size - segment.p_offset)
-      return Error(Errc::unsupported, path + " was cut short");
-  }
+  const auto segments = read_program_headers(fd, *header);
+  const bool is_whole = segments && std::ranges::all_of(*segments, [size](const Elf64_Phdr& segment) {
+                          return segment.p_offset <= size && segment.p_filesz <= size - segment.p_offset;
+                        });
+  if (!is_whole) return Error(Errc::unsupported, path + " was cut short");
   return ok();
 }
 

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "service/program.h"
 
-#include <elf.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
@@ -11,6 +10,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "os/elf_file.h"
 #include "os/file_io.h"
 
 namespace crs {
@@ -30,21 +30,6 @@ const char* privileges_of(int fd, const struct stat& status) {
   return nullptr;
 }
 
-// The path in PT_INTERP; empty: there is none. Believes no number of the file.
-std::string loader_of(int fd, const Elf64_Ehdr& header) {
-  for (unsigned i = 0; i < header.e_phnum && header.e_phentsize == sizeof(Elf64_Phdr); ++i) {
-    Elf64_Phdr segment{};
-    const auto at = static_cast<off_t>(header.e_phoff + i * sizeof segment);
-    if (pread(fd, &segment, sizeof segment, at) != static_cast<ssize_t>(sizeof segment)) break;
-    if (segment.p_type != PT_INTERP || segment.p_filesz == 0 || segment.p_filesz > 4096) continue;
-    std::string path(segment.p_filesz, '\0');
-    const ssize_t got = pread(fd, path.data(), path.size(), static_cast<off_t>(segment.p_offset));
-    path.resize(got > 0 ? static_cast<std::size_t>(got) : 0);
-    return path.substr(0, path.find('\0'));
-  }
-  return {};
-}
-
 Result<Program> look_at_elf(const std::string& path, int fd, const Elf64_Ehdr& header,
                             const struct stat& status) {
   Program program{.path = path, .loader = {}, .why_not_saved = {}, .why_not_preloaded = {}};
@@ -53,7 +38,7 @@ Result<Program> look_at_elf(const std::string& path, int fd, const Elf64_Ehdr& h
     program.why_not_preloaded = path + " is no 64-bit program for x86_64, and libcrs is one";
     return program;
   }
-  program.loader = loader_of(fd, header);
+  program.loader = read_interpreter(fd, header).value_or("");
   if (const char* privileges = privileges_of(fd, status); privileges != nullptr && geteuid() != 0) {
     const std::string runs = path + " runs with " + privileges;
     program.why_not_saved = runs + ", and only root can save it";
