@@ -16,6 +16,7 @@
 #include "engine/inherited_state.h"
 #include "engine/owned_process.h"
 #include "engine/restoration.h"
+#include "os/children.h"
 #include "os/privileges.h"
 
 namespace crs {
@@ -44,18 +45,14 @@ Result<std::string> children_of(const ProcDir& proc, Pid except) {
   for (const Tid tid : tids) {
     const auto task = proc.open_task(tid);
     if (!task) continue;
-    const auto list = task->read("children");
+    const auto list = read_children(*task);
     if (!list && list.error().code() == Errc::not_found) return names;  // no CONFIG_PROC_CHILDREN
     if (!list) continue;
-    std::string_view text = *list;
-    while (!text.empty()) {
-      const auto end = std::min(text.find_first_of(" \n"), text.size());
-      const auto child = parse_number(text.substr(0, end));
-      text.remove_prefix(std::min(end + 1, text.size()));
-      if (!child || *child == static_cast<std::uint64_t>(except.v)) continue;
-      const auto its = ProcDir::open(Pid(static_cast<pid_t>(*child)));
+    for (const Pid child : *list) {
+      if (child == except) continue;
+      const auto its = ProcDir::open(child);
       const auto stat = its ? its->stat() : Result<ProcStat>(Error(its.error()));
-      names += (names.empty() ? "" : ", ") + std::to_string(*child) + (stat ? " (" + stat->comm + ")" : "");
+      names += (names.empty() ? "" : ", ") + std::to_string(child.v) + (stat ? " (" + stat->comm + ")" : "");
     }
   }
   return names;

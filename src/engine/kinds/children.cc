@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "engine/resource_kind.h"
+#include "os/children.h"
 
 namespace crs {
 namespace {
@@ -18,7 +19,7 @@ class ChildrenKind : public ResourceKind {
   Status collect(CollectContext& context) override {
     for (const FrozenThread& thread : context.target.threads()) {
       CRS_TRY(const ProcDir task, context.target.proc().open_task(thread.tid));
-      const auto list = task.read("children");
+      const auto list = read_children(task);
       if (!list && list.error().code() == Errc::not_found) {
         context.blockers.note(
             "this kernel does not list children (CONFIG_PROC_CHILDREN); if the process has any, they "
@@ -26,14 +27,9 @@ class ChildrenKind : public ResourceKind {
         return ok();
       }
       if (!list) return list.error();
-      std::string_view text = *list;
-      while (!text.empty()) {
-        const auto end = std::min(text.find_first_of(" \n"), text.size());
+      for (const Pid child : *list) {
         // A program that has itself saved is our parent.
-        const auto child = parse_number(text.substr(0, end));
-        if (child && *child != static_cast<std::uint64_t>(getpid()))
-          refuse(context, Pid(static_cast<pid_t>(*child)));
-        text.remove_prefix(std::min(end + 1, text.size()));
+        if (child.v != getpid()) refuse(context, child);
       }
     }
     return ok();
