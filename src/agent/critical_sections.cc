@@ -4,20 +4,21 @@
 #include "agent/critical_sections.h"
 
 #include <fcntl.h>
-#include <linux/futex.h>
 #include <pthread.h>
 #include <sys/file.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
+#include <sys/random.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstddef>
 #include <cstring>
 #include <ctime>
 #include <mutex>
 #include <new>
 
+#include "os/futex.h"
 #include "os/owned_fd.h"
 
 namespace crs::agent {
@@ -25,10 +26,6 @@ namespace {
 
 std::atomic<ControlPage*> the_page{nullptr};
 std::atomic<int> page_file{-1};
-// Whether page_file is still ours: a program may close all descriptors that it did not open, and get the
-// number for a file of its own.
-dev_t page_device = 0;
-ino_t page_inode = 0;
 thread_local unsigned depth = 0;
 thread_local pid_t own_id = 0;
 
@@ -48,23 +45,17 @@ Result<ControlPage*> map_file(int fd, void* at) {
   if (mapped == MAP_FAILED) return Error::from_errno(errno, "map the control page");
   auto* const page = new (mapped) ControlPage;
   page->owner = getpid();
+  if (getrandom(&page->identity, sizeof page->identity, 0) != sizeof page->identity)
+    return Error::from_errno(errno, "getrandom");
   return page;
 }
 
-// The page's file, and what tells it from another one.
-void set_page_file(OwnedFd file) {
-  struct stat status {};
-  fstat(file.get(), &status);  // cannot fail: it is open
-  page_device = status.st_dev;
-  page_inode = status.st_ino;
-  page_file.store(file.release());
-}
-
+// Whether page_file is still the page's: a program may close all descriptors that it did not open, and get
+// the number for a file of its own. Its inode is another one after a restart, what is in it is not.
 bool page_file_is_open() {
-  struct stat status {};
-  const int file = page_file.load();
-  return file >= 0 && fstat(file, &status) == 0 && status.st_dev == page_device &&
-         status.st_ino == page_inode;
+  std::uint64_t identity = 0;
+  const ssize_t got = pread(page_file.load(), &identity, sizeof identity, offsetof(ControlPage, identity));
+  return got == sizeof identity && identity == the_page.load()->identity;
 }
 
 // In a forked child, which has one thread. Its copy of the page is the parent's own.
@@ -80,7 +71,7 @@ void after_fork() {
   page_file.store(-1);
   if (auto file = make_file()) {
     if (const auto page = map_file(file->get(), old)) {
-      set_page_file(std::move(*file));
+      page_file.store(file->release());
       (*page)->restarts = restarts;
       std::memcpy((*page)->origin, origin, sizeof origin);
       return;
@@ -92,19 +83,22 @@ void after_fork() {
     new (old) ControlPage;
 }
 
-// Whether the checkpointer that asked still lives: its lock goes with it.
+}  // namespace
+
 bool somebody_works() {
-  if (!page_file_is_open()) return false;  // nobody can find the page, and whoever did, can find it no more
-  const int file = page_file.load();
+  const int file = control_file();
+  if (file < 0) return false;  // nobody can find the page, and whoever did, can find it no more
   if (flock(file, LOCK_SH | LOCK_NB) != 0) return true;
   flock(file, LOCK_UN);
   return false;
 }
 
+namespace {
+
 void wait_for_checkpoint(ControlPage& page) {
   constexpr timespec interval{0, 50'000'000};
   while (page.waiting.load() != 0) {
-    syscall(SYS_futex, &page.waiting, FUTEX_WAIT, 1, &interval, nullptr, 0);
+    sleep_while(page.waiting, 1, &interval);
     if (page.waiting.load() != 0 && !somebody_works()) {
       page.closed.store(0);
       page.waiting.store(0);
@@ -133,7 +127,7 @@ ControlPage* control_page() {
 }
 
 int control_file() {
-  return page_file.load();
+  return page_file_is_open() ? page_file.load() : -1;
 }
 
 Status join() {
@@ -144,7 +138,7 @@ Status join() {
   CRS_TRY(ControlPage* const page, map_file(file.get(), nullptr));
   if (const int error = pthread_atfork(nullptr, nullptr, after_fork); error != 0)
     return Error::from_errno(error, "pthread_atfork");
-  set_page_file(std::move(file));
+  page_file.store(file.release());
   the_page.store(page);
   return ok();
 }

@@ -19,8 +19,10 @@ Status join();
 // The page; null before join().
 ControlPage* control_page();
 
-// Its file, borrowed.
+// Its file, borrowed; -1: the program has closed it.
 int control_file();
+// Whether a checkpointer works: its lock on the file goes with it.
+bool somebody_works();
 
 // Async-signal-safe, thread-safe; join() was called. `label`: a name that stays valid until leave(), or null.
 void enter(const char* label);

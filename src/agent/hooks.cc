@@ -3,7 +3,6 @@
 #include "agent/hooks.h"
 
 #include <fcntl.h>
-#include <linux/futex.h>
 #include <pthread.h>
 #include <sys/file.h>
 #include <sys/syscall.h>
@@ -25,6 +24,7 @@
 #include "agent/critical_sections.h"
 #include "gate/control_page.h"
 #include "os/file_io.h"
+#include "os/futex.h"
 
 namespace crs::agent {
 namespace {
@@ -62,21 +62,22 @@ std::uint32_t word(Turn turn) {
   return static_cast<std::uint32_t>(turn);
 }
 
-void wake(std::atomic<std::uint32_t>& futex) {
-  syscall(SYS_futex, &futex, FUTEX_WAKE, INT32_MAX, nullptr, nullptr, 0);
+void give(ControlPage& page, Turn turn) {
+  page.turn.store(word(turn));
+  wake_all(page.turn);
 }
 
 // false: somebody else has the turn by now.
 bool pass(ControlPage& page, Turn from, Turn to) {
   std::uint32_t expected = word(from);
   if (!page.turn.compare_exchange_strong(expected, word(to))) return false;
-  wake(page.turn);
+  wake_all(page.turn);
   return true;
 }
 
 void await_change(ControlPage& page, Turn from) {
   constexpr timespec interval{0, 20'000'000};
-  syscall(SYS_futex, &page.turn, FUTEX_WAIT, word(from), &interval, nullptr, 0);
+  sleep_while(page.turn, word(from), &interval);
 }
 
 int call(const Hook& hook, crs_phase phase) {
@@ -141,12 +142,6 @@ std::vector<Hook> those_concerned() {
   return hooks.prepared.empty() ? hooks.all : hooks.prepared;
 }
 
-// Whether a checkpointer works: its lock goes with it.
-bool somebody_works() {
-  const OwnedFd file(open(("/proc/self/fd/" + std::to_string(control_file())).c_str(), O_RDWR | O_CLOEXEC));
-  return file && flock(file.get(), LOCK_SH | LOCK_NB) != 0;
-}
-
 bool session_is_over() {
   const std::int64_t end = session_end.load();
   if (end != 0 && now_ns() >= end) return true;
@@ -158,7 +153,7 @@ bool session_is_over() {
 void rest(ControlPage& page, Turn now) {
   constexpr timespec interval{0, 50'000'000};
   const bool may_be_forgotten = now == Turn::prepared || now == Turn::refused || now == Turn::stalled;
-  syscall(SYS_futex, &page.turn, FUTEX_WAIT, word(now), may_be_forgotten ? &interval : nullptr, nullptr, 0);
+  sleep_while(page.turn, word(now), may_be_forgotten ? &interval : nullptr);
   if (!may_be_forgotten || turn_of(page) != now || somebody_works()) return;
   if (now != Turn::prepared) {
     (void)pass(page, now, Turn::idle);
@@ -283,9 +278,9 @@ void hooks_are_ready() {
 }
 
 void await_hooks() {
-  const ControlPage& page = *control_page();
+  ControlPage& page = *control_page();
   for (Turn now = turn_of(page); now != Turn::idle && now != Turn::prepared; now = turn_of(page))
-    await_change(*control_page(), now);
+    await_change(page, now);
 }
 
 namespace {
@@ -314,15 +309,13 @@ Result<std::uint32_t> begin_session(std::uint64_t lifetime) {
   if (page.session.load() != 0) return Error(Errc::busy, "there is a quiesce session already");
   await_hooks();
   page.asking[0] = '\0';
-  page.turn.store(word(Turn::prepare));
-  wake(page.turn);
+  give(page, Turn::prepare);
   while (turn_of(page) == Turn::prepare) await_change(page, Turn::prepare);
   const Turn answer = turn_of(page);
   if (answer != Turn::prepared) {
     Error error(answer == Turn::stalled ? Errc::busy : Errc::refused,
                 answer == Turn::stalled ? "a hook is not ready yet" : page.message);
-    page.turn.store(word(Turn::idle));
-    wake(page.turn);
+    give(page, Turn::idle);
     return error;
   }
   session_owner.store(gettid());
@@ -342,8 +335,7 @@ Status end_session(std::uint32_t token) {
   if (page.session.load() != token)
     return Error(Errc::timeout, "the quiesce session had ended before, by its lifetime or by an earlier end");
   page.session.store(0);
-  page.turn.store(word(Turn::captured));
-  wake(page.turn);
+  give(page, Turn::captured);
   await_hooks();
   return ok();
 }

@@ -6,7 +6,6 @@
 //   leaves the details of a failure in the calling thread's error. Nothing is thrown out of here.
 #include <crs/crs.h>
 #include <fcntl.h>
-#include <linux/futex.h>
 #include <pthread.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -27,6 +26,7 @@
 #include "agent/savepoints.h"
 #include "agent/self_state.h"
 #include "os/file_io.h"
+#include "os/futex.h"
 #include "service/states.h"
 
 using crs::Errc;
@@ -235,7 +235,7 @@ crs::Answer wait_for_answer(crs::ControlPage& page, pid_t helper) {
       return static_cast<crs::Answer>(now);
     }
     if (ended) return crs::Answer::none;
-    syscall(SYS_futex, &page.answer, FUTEX_WAIT, asked, &interval, nullptr, 0);
+    crs::sleep_while(page.answer, asked, &interval);
     if (page.answer.load() == asked) ended = agent::reap_if_ended(helper).has_value();
   }
 }
@@ -253,7 +253,8 @@ Result<State> checkpoint_self(crs_service& service, crs_snapshot& snapshot,
         .with_hint("leave it first (crs_enable_checkpoint)");
   }
   crs::ControlPage& page = *agent::control_page();
-  if (page.owner != getpid()) return Error(Errc::unsupported, "this process has no control page of its own");
+  if (page.owner != getpid() || agent::control_file() < 0)
+    return Error(Errc::unsupported, "this process has no control page of its own");
   auto words = checkpoint_words(getpid(), service, snapshot, options);
   for (const char* word : {"--answer", "3", "--json"}) words.emplace_back(word);
   page.answer.store(static_cast<std::uint32_t>(crs::Answer::asked));

@@ -76,9 +76,7 @@ Status end(std::optional<FrozenProcess>& target, const CheckpointOptions& option
     return ok();
   }
   target.reset();
-  const auto done = options.gate->hooks().end(options.deadline, options.gate->hook_limit());
-  if (!done)
-    report.notes.push_back("not all of its hooks for the end were done: " + done.error().to_string());
+  if (auto note = options.gate->end_hooks(options.deadline)) report.notes.push_back(std::move(*note));
   return options.gate->kill();
 }
 

@@ -32,7 +32,7 @@ namespace crs {
 
 inline constexpr char control_name[] = "crs-control";
 inline constexpr std::uint32_t control_magic = 0x53524343;  // "CCRS"
-inline constexpr std::uint32_t control_version = 3;
+inline constexpr std::uint32_t control_version = 4;
 
 enum class Answer : std::uint32_t { none = 0, asked = 1, continued = 2, restarted = 3, failed = 4 };
 
@@ -51,7 +51,8 @@ enum class Turn : std::uint32_t {
 struct ControlPage {
   std::uint32_t magic = control_magic;
   std::uint32_t version = control_version;
-  std::int32_t owner = 0;  // the pid, as the process sees it: a forked child has a page of its own
+  std::int32_t owner = 0;      // the pid, as the process sees it: a forked child has a page of its own
+  std::uint64_t identity = 0;  // of this page among all: random
   std::atomic<std::uint32_t> sections{0};
   std::atomic<std::uint32_t> waiting{0};  // checkpointers; futex
   std::atomic<std::int32_t> holder{0};    // the thread that entered last

@@ -2,7 +2,6 @@
 #include "gate/gate.h"
 
 #include <fcntl.h>
-#include <linux/futex.h>
 #include <poll.h>
 #include <sys/file.h>
 #include <sys/mman.h>
@@ -20,6 +19,7 @@
 #include <utility>
 
 #include "os/file_io.h"
+#include "os/futex.h"
 #include "os/proc.h"
 
 namespace crs {
@@ -51,7 +51,7 @@ void put(const std::string& text, char (&field)[size]) {
 
 void answer(ControlPage& page, Answer answer) {
   page.answer.store(static_cast<std::uint32_t>(answer));
-  syscall(SYS_futex, &page.answer, FUTEX_WAKE, INT32_MAX, nullptr, nullptr, 0);
+  wake_all(page.answer);
 }
 
 }  // namespace
@@ -154,6 +154,12 @@ void Gate::release() {
   let_go();
 }
 
+std::optional<std::string> Gate::end_hooks(const Deadline& deadline) {
+  const auto done = hooks_.end(deadline, hook_limit_);
+  if (done) return std::nullopt;
+  return "not all of its hooks for the end were done: " + done.error().to_string();
+}
+
 Status Gate::kill() const {
   if (syscall(SYS_pidfd_send_signal, pidfd_.get(), SIGKILL, nullptr, 0) == 0 || errno == ESRCH) return ok();
   return Error::from_errno(errno, "kill " + to_string(pid_));
@@ -164,7 +170,7 @@ void Gate::let_go() {
   asked_ = false;
   mapping_.page().closed.store(0);
   mapping_.page().waiting.store(0);
-  syscall(SYS_futex, &mapping_.page().waiting, FUTEX_WAKE, INT32_MAX, nullptr, nullptr, 0);
+  wake_all(mapping_.page().waiting);
 }
 
 std::string Gate::holder() const {

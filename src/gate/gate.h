@@ -82,7 +82,8 @@ class Gate {
   HookTurns& hooks() { return hooks_; }
   void set_component(const std::string& name);  // for whom the hooks get ready
   void set_hook_limit(std::chrono::seconds limit) { hook_limit_ = limit; }
-  std::chrono::seconds hook_limit() const { return hook_limit_; }
+  // The process ends next: waits for its hooks, if they got ready. A note where not all were done.
+  std::optional<std::string> end_hooks(const Deadline& deadline);
   Status kill() const;  // SIGKILL
 
  private:

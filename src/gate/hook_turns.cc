@@ -1,16 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gate/hook_turns.h"
 
-#include <linux/futex.h>
 #include <poll.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cstring>
 #include <ctime>
 #include <thread>
 
+#include "os/futex.h"
 #include "os/proc.h"
 
 namespace crs {
@@ -28,7 +26,7 @@ bool has_page(const ProcDir& proc) {
 
 void HookTurns::ask(Turn turn) {
   page_->turn.store(static_cast<std::uint32_t>(turn));
-  syscall(SYS_futex, &page_->turn, FUTEX_WAKE, INT32_MAX, nullptr, nullptr, 0);
+  wake_all(page_->turn);
 }
 
 Status HookTurns::check_alive(const Deadline& deadline) const {
@@ -59,7 +57,7 @@ Result<Turn> HookTurns::await_answer(Turn asked, const Deadline& deadline, std::
                    "the process has been running its hooks for " + std::to_string(limit.count()) + " seconds")
           .with_hint("parameter service.hook_limit says how long they may take");
     }
-    syscall(SYS_futex, &page_->turn, FUTEX_WAIT, static_cast<std::uint32_t>(asked), &interval, nullptr, 0);
+    sleep_while(page_->turn, static_cast<std::uint32_t>(asked), &interval);
   }
 }
 

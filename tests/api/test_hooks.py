@@ -77,8 +77,13 @@ class Hooks(Case):
         pid = self.restored_pid(process)
         again = self.checkpoint(pid)
         self.wait_for(UP + BACK + UP + ON)
+        process.stdin.write(b"fork\n")
+        process.stdin.flush()
+        wait_until(lambda: self.lines()[-1].startswith("fork"), 60, "its child's end")
+        self.assertEqual(self.lines()[-1], "fork well")
         os.kill(pid, signal.SIGKILL)
         self.assertEqual(process.wait(30), -signal.SIGKILL)
+        process.stdin.close()
         for which, lines in ((again, UP + BACK + UP + BACK), (snapshot, UP + BACK)):
             self.assertEqual(self.foreground(which, stdin=subprocess.DEVNULL).wait(30), OK)
             self.assertEqual(self.lines(), lines + ["finalize CRS_SUCCESS "])

@@ -123,10 +123,8 @@ class Self : public Component {
     describe(facts, request.pid, manifest);
     manifest.memory_bytes = saved.memory_bytes;
     CRS_TRY(saved.path, writer.commit(std::move(manifest)));
-    if (request.after == AfterCheckpoint::terminate && request.gate->hooks().is_waiting()) {
-      const auto done = request.gate->hooks().end(request.deadline, request.gate->hook_limit());
-      if (!done)
-        saved.notes.push_back("not all of its hooks for the end were done: " + done.error().to_string());
+    if (request.after == AfterCheckpoint::terminate) {
+      if (auto note = request.gate->end_hooks(request.deadline)) saved.notes.push_back(std::move(*note));
     }
     CRS_CHECK(end_or_stop(facts, request.after));
     saved.stored_bytes = writer.page_summary().stored_bytes;
