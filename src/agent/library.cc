@@ -25,6 +25,7 @@
 #include "agent/run_crs.h"
 #include "agent/savepoints.h"
 #include "agent/self_state.h"
+#include "os/child.h"
 #include "os/file_io.h"
 #include "os/futex.h"
 #include "service/states.h"
@@ -381,10 +382,7 @@ Status restart_in_place(crs_service& service, const crs_snapshot& snapshot) {
   CRS_CHECK(agent::ask_crs(std::move(check)));
   auto words = restart_words(service, snapshot);
   words.insert(words.begin(), "crs");
-  std::vector<char*> arguments;
-  for (std::string& word : words) arguments.push_back(word.data());
-  arguments.push_back(nullptr);
-  execve(program.c_str(), arguments.data(), environ);
+  execve(program.c_str(), crs::pointers_to(words).data(), environ);
   return Error::from_errno(errno, "run " + program);
 }
 

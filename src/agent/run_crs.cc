@@ -15,6 +15,7 @@
 #include <filesystem>
 #include <optional>
 
+#include "os/child.h"
 #include "os/file_io.h"
 
 namespace crs::agent {
@@ -107,9 +108,7 @@ Result<pid_t> start_crs(const RunRequest& request) {
   CRS_TRY(const std::string program, find_crs());
   std::vector<std::string> words{"crs"};
   words.insert(words.end(), request.words.begin(), request.words.end());
-  std::vector<char*> arguments;
-  for (std::string& word : words) arguments.push_back(word.data());
-  arguments.push_back(nullptr);
+  const auto arguments = pointers_to(words);
   const OwnedFd null(open("/dev/null", O_RDWR | O_CLOEXEC));
   if (!null) return Error::from_errno(errno, "open /dev/null");
   void* const stack =

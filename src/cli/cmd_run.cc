@@ -95,13 +95,6 @@ Result<std::string> find_program(const std::string& word) {
   return Error::from_errno(EACCES, "run '" + word + "'");
 }
 
-std::vector<char*> pointers_to(std::vector<std::string>& words) {
-  std::vector<char*> pointers;
-  for (std::string& word : words) pointers.push_back(word.data());
-  pointers.push_back(nullptr);
-  return pointers;
-}
-
 class Run : public Command {
  public:
   void declare(CLI::App& app) override {

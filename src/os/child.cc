@@ -12,6 +12,13 @@
 
 namespace crs {
 
+std::vector<char*> pointers_to(const std::vector<std::string>& texts) {
+  std::vector<char*> pointers;
+  for (const std::string& text : texts) pointers.push_back(const_cast<char*>(text.c_str()));
+  pointers.push_back(nullptr);
+  return pointers;
+}
+
 Result<Pid> start_child(const std::function<void(int kept_fd)>& become, const std::string& what) {
   constexpr int high_up = 200;  // where nobody asks for a descriptor by its number
   std::array<int, 2> ends{};

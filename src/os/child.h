@@ -9,11 +9,16 @@
 #pragma once
 
 #include <functional>
+#include <string>
+#include <vector>
 
 #include "os/ids.h"
 #include "os/result.h"
 
 namespace crs {
+
+// What execve(2) takes: pointers into the texts, which must outlive it, and a null pointer.
+std::vector<char*> pointers_to(const std::vector<std::string>& texts);
 
 // Forks. The child calls `become`, which makes only plain system calls and ends in an execve(2); it returns
 // when that failed, with the errno set. `kept_fd` is a descriptor that it must leave open, a high one where

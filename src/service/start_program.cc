@@ -4,19 +4,13 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 
 #include "os/child.h"
 
 namespace crs {
 namespace {
-
-std::vector<char*> pointers(const std::vector<std::string>& texts) {
-  std::vector<char*> all;
-  for (const auto& text : texts) all.push_back(const_cast<char*>(text.c_str()));
-  all.push_back(nullptr);
-  return all;
-}
 
 // The descriptor becomes the file at the path.
 bool put(const char* path, int fd) {
@@ -50,10 +44,37 @@ void become(const ProgramStart& program, const Words& words, const RestartReques
 
 }  // namespace
 
-Result<Pid> start_program(const ProgramStart& program, const RestartRequest& request) {
-  const Words words{pointers(program.arguments), pointers(program.environment)};
-  return start_child([&](int kept_fd) { become(program, words, request, kept_fd); },
-                     "start " + program.executable + " in " + program.directory);
+Status ProgramStart::check(const std::string& section) const {
+  const auto has_nul = [](const std::string& text) { return text.find('\0') != std::string::npos; };
+  const bool damaged = arguments.empty() || executable.empty() || !directory.starts_with('/') ||
+                       has_nul(executable) || has_nul(directory) || std::ranges::any_of(arguments, has_nul) ||
+                       std::ranges::any_of(environment, has_nul);
+  if (damaged)
+    return Error(Errc::bad_snapshot, "section " + section + " does not say how to start a program");
+  return ok();
+}
+
+Status check_starts_anew(const std::string& component, const RestartRequest& request) {
+  if (request.pid != PidChoice::automatic) {
+    return Error(Errc::unsupported, "component " + component + " starts the program anew, under any pid")
+        .with_hint("--pid auto");
+  }
+  if (request.stdio == Stdio::saved) {
+    return Error(Errc::unsupported, "component " + component + " has no saved descriptors")
+        .with_hint("--stdio inherit");
+  }
+  return ok();
+}
+
+Result<RestartInfo> start_program(const ProgramStart& program, const RestartRequest& request) {
+  const Words words{pointers_to(program.arguments), pointers_to(program.environment)};
+  CRS_TRY(const Pid pid, start_child([&](int kept_fd) { become(program, words, request, kept_fd); },
+                                     "start " + program.executable + " in " + program.directory));
+  RestartInfo info;
+  info.pid = pid;
+  info.child = pid;
+  info.ns_pid = NsPid(pid.v);
+  return info;
 }
 
 }  // namespace crs

@@ -23,9 +23,23 @@ struct ProgramStart {
   std::vector<std::string> arguments;
   std::vector<std::string> environment;  // NAME=VALUE
   int passed_fd = -1;                    // a descriptor that it inherits under this number; -1: none
+
+  // From a section that holds the first four.
+  template <class Section>
+  static ProgramStart of(const Section& section) {
+    return {.executable = section.executable(),
+            .directory = section.directory(),
+            .arguments = {section.arguments().begin(), section.arguments().end()},
+            .environment = {section.environment().begin(), section.environment().end()}};
+  }
+  // errors: bad_snapshot, naming the section.
+  Status check(const std::string& section) const;
 };
 
+// errors: unsupported, for what only a restored process can have.
+Status check_starts_anew(const std::string& component, const RestartRequest& request);
+
 // errors: with the errno of chdir(2) or execve(2); then no child is left.
-Result<Pid> start_program(const ProgramStart& program, const RestartRequest& request);
+Result<RestartInfo> start_program(const ProgramStart& program, const RestartRequest& request);
 
 }  // namespace crs

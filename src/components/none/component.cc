@@ -45,14 +45,6 @@ Result<Process> collect(Pid pid) {
   return process;
 }
 
-Result<Pid> start(const none::Launch& launch, const RestartRequest& request) {
-  return start_program({.executable = launch.executable(),
-                        .directory = launch.directory(),
-                        .arguments = {launch.arguments().begin(), launch.arguments().end()},
-                        .environment = {launch.environment().begin(), launch.environment().end()}},
-                       request);
-}
-
 class None : public Component {
  public:
   explicit None(bool warn) : warn_(warn) {}
@@ -109,18 +101,8 @@ class None : public Component {
                               Observer& observer) const override {
     const auto started = std::chrono::steady_clock::now();
     CRS_TRY(const auto launch, load(snapshot));
-    if (request.pid != PidChoice::automatic) {
-      return Error(Errc::unsupported, "component none starts the program anew, under any pid")
-          .with_hint("--pid auto");
-    }
-    if (request.stdio == Stdio::saved) {
-      return Error(Errc::unsupported, "component none has no saved descriptors").with_hint("--stdio inherit");
-    }
-    CRS_TRY(const auto pid, start(launch, request));
-    RestartInfo info;
-    info.pid = pid;
-    info.child = pid;
-    info.ns_pid = NsPid(pid.v);
+    CRS_CHECK(check_starts_anew("none", request));
+    CRS_TRY(auto info, start_program(ProgramStart::of(launch), request));
     info.total = std::chrono::steady_clock::now() - started;
     if (warn_) {
       info.notes.emplace_back(
@@ -147,13 +129,9 @@ class None : public Component {
     if (!launch.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
       return Error(Errc::bad_snapshot, "section none cannot be parsed");
     }
-    auto has_nul = [](const std::string& text) { return text.find('\0') != std::string::npos; };
-    bool damaged = launch.arguments().empty() || !launch.executable().starts_with('/') ||
-                   !launch.directory().starts_with('/') || has_nul(launch.executable()) ||
-                   has_nul(launch.directory());
-    for (const auto& text : launch.arguments()) damaged = damaged || has_nul(text);
-    for (const auto& text : launch.environment()) damaged = damaged || has_nul(text);
-    if (damaged) return Error(Errc::bad_snapshot, "section none does not say how to start a program");
+    CRS_CHECK(ProgramStart::of(launch).check(section_name));
+    if (!launch.executable().starts_with('/'))
+      return Error(Errc::bad_snapshot, "section none does not name its program by an absolute path");
     return launch;
   }
 

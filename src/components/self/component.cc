@@ -77,13 +77,7 @@ Result<self::State> load(const store::SnapshotReader& snapshot) {
   self::State state;
   if (!state.ParseFromArray(bytes.data(), static_cast<int>(bytes.size())))
     return Error(Errc::bad_snapshot, "section self cannot be parsed");
-  const auto has_nul = [](const std::string& text) { return text.find('\0') != std::string::npos; };
-  bool damaged = state.arguments().empty() || state.executable().empty() ||
-                 !state.directory().starts_with('/') || has_nul(state.executable()) ||
-                 has_nul(state.directory());
-  for (const auto& text : state.arguments()) damaged = damaged || has_nul(text);
-  for (const auto& text : state.environment()) damaged = damaged || has_nul(text);
-  if (damaged) return Error(Errc::bad_snapshot, "section self does not say how to start a program");
+  CRS_CHECK(ProgramStart::of(state).check(section_name));
   return state;
 }
 
@@ -147,29 +141,18 @@ class Self : public Component {
   Result<RestartInfo> restart(const store::SnapshotReader& snapshot, const RestartRequest& request,
                               Observer&) const override {
     const auto started = std::chrono::steady_clock::now();
-    if (request.pid != PidChoice::automatic)
-      return Error(Errc::unsupported, "component self starts the program anew, under any pid")
-          .with_hint("--pid auto");
-    if (request.stdio == Stdio::saved)
-      return Error(Errc::unsupported, "component self has no saved descriptors").with_hint("--stdio inherit");
+    CRS_CHECK(check_starts_anew(section_name, request));
     CRS_TRY(const auto state, load(snapshot));
     SelfTable table;
     table.prefix = state.prefix();
     table.snapshot = snapshot.path();
     table.restarts = state.restarts() + 1;
     CRS_TRY(const auto file, hand_over(snapshot, state, std::move(table), request.deadline));
-    ProgramStart program{.executable = state.executable(),
-                         .directory = state.directory(),
-                         .arguments = {state.arguments().begin(), state.arguments().end()},
-                         .environment = {state.environment().begin(), state.environment().end()},
-                         .passed_fd = file.get()};
+    ProgramStart program = ProgramStart::of(state);
+    program.passed_fd = file.get();
     set_variable(program.environment, self_state_variable, std::to_string(file.get()));
     set_variable(program.environment, self_snapshot_variable, snapshot.path());
-    CRS_TRY(const auto pid, start_program(program, request));
-    RestartInfo info;
-    info.pid = pid;
-    info.child = pid;
-    info.ns_pid = NsPid(pid.v);
+    CRS_TRY(auto info, start_program(program, request));
     info.total = std::chrono::steady_clock::now() - started;
     return info;
   }
