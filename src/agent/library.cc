@@ -241,11 +241,23 @@ crs::Answer wait_for_answer(crs::ControlPage& page, pid_t helper) {
   }
 }
 
-// Yama's usual setting. crs is our child, and no ancestor.
-bool only_ancestors_may_trace() {
-  const auto scope = crs::read_file("/proc/sys/kernel/yama/ptrace_scope", 16);
-  return scope && scope->starts_with("1");
-}
+// Lets crs trace us, as long as it lives: by Yama's usual setting only ancestors may.
+class TracedByCrs {
+ public:
+  TracedByCrs() {
+    const auto scope = crs::read_file("/proc/sys/kernel/yama/ptrace_scope", 16);
+    asks_ = scope && scope->starts_with("1");
+    if (asks_) prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY);
+  }
+  TracedByCrs(const TracedByCrs&) = delete;
+  TracedByCrs& operator=(const TracedByCrs&) = delete;
+  ~TracedByCrs() {
+    if (asks_) prctl(PR_SET_PTRACER, 0);
+  }
+
+ private:
+  bool asks_ = false;
+};
 
 Result<State> checkpoint_self(crs_service& service, crs_snapshot& snapshot,
                               const crs_checkpoint_options& options) {
@@ -259,14 +271,14 @@ Result<State> checkpoint_self(crs_service& service, crs_snapshot& snapshot,
   auto words = checkpoint_words(getpid(), service, snapshot, options);
   for (const char* word : {"--answer", "3", "--json"}) words.emplace_back(word);
   page.answer.store(static_cast<std::uint32_t>(crs::Answer::asked));
-  const bool for_ancestors_only = only_ancestors_may_trace();
-  if (for_ancestors_only) prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY);
-  const auto helper = agent::start_crs({.words = std::move(words), .keep = agent::control_file()});
-  const auto answer = helper ? wait_for_answer(page, *helper) : crs::Answer::none;
-  if (for_ancestors_only) prctl(PR_SET_PTRACER, 0);
-  if (!helper) return helper.error();
+  const auto answer = [&]() -> Result<crs::Answer> {
+    const TracedByCrs traced;
+    CRS_TRY(const pid_t helper, agent::start_crs({.words = std::move(words), .keep = agent::control_file()}));
+    return wait_for_answer(page, helper);
+  }();
+  if (!answer) return answer.error();
   agent::await_hooks();
-  switch (answer) {
+  switch (*answer) {
     case crs::Answer::restarted: take_from_page(page, snapshot); return State::restart;
     case crs::Answer::continued: take_from_page(page, snapshot); return State::continue_;
     case crs::Answer::failed: {
@@ -358,11 +370,10 @@ Error roll_back(const crs_service& service, const crs_snapshot& snapshot) {
   }
   std::vector<std::string> words{"rollback", std::to_string(getpid()), snapshot.directory, "--json"};
   add_parameters(service, words);
-  const bool for_ancestors_only = only_ancestors_may_trace();
-  if (for_ancestors_only) prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY);
-  const auto answer = agent::ask_crs_as_orphan(std::move(words));
-  if (for_ancestors_only) prctl(PR_SET_PTRACER, 0);
-  if (!answer) return answer.error();
+  {
+    const TracedByCrs traced;
+    if (const auto answer = agent::ask_crs_as_orphan(std::move(words)); !answer) return answer.error();
+  }
   return Error(Errc::bug, "crs rolled this process back, and it is still what it was");
 }
 

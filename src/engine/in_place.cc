@@ -60,7 +60,7 @@ Result<std::string> children_of(const ProcDir& proc, Pid except) {
 
 // --- The process itself
 
-Error Restoration::become(const Told& told) {
+Error Restoration::become(const InPlaceTold& told) {
   int ends[2];
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0)
     return Error::from_errno(errno, "socketpair");
@@ -107,7 +107,7 @@ Error Restoration::become(const Told& told) {
 
 // --- The helper, in a copy of it
 
-void Restoration::help(Pid pid, OwnedFd channel, const Told& told) {
+void Restoration::help(Pid pid, OwnedFd channel, const InPlaceTold& told) {
   prctl(PR_SET_NAME, "crs-restart");
   if (ptrace(PTRACE_SEIZE, pid.v, nullptr, PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL) != 0) {
     const PartReport report{.error = Error::from_errno(errno, "trace " + to_string(pid)), .notes = {}};

@@ -8,7 +8,6 @@
 //   become() does the same to the calling process: then a helper is the tracer.
 #pragma once
 
-#include <functional>
 #include <string>
 #include <vector>
 
@@ -46,11 +45,9 @@ class Restoration {
   // Makes the process and lets it run; on failure nothing of it is left. Answers its pid (ours to wait for).
   Result<Pid> create(std::vector<std::string>& notes);
 
-  // How becoming the process ended, told by the helper that finished it: the error, or null, and notes.
-  using Told = std::function<void(const Error*, const std::vector<std::string>&)>;
   // The calling process, of one thread, becomes the saved one (in_place.cc). Returns only an error, and then
   // nothing of it was changed; a later failure ends the process, and `told` hears why.
-  Error become(const Told& told);
+  Error become(const InPlaceTold& told);
 
  private:
   Result<bool> is_in_the_middle_of(AddressRange code) const;
@@ -62,7 +59,7 @@ class Restoration {
   [[noreturn]] void run_inside(int channel);
   // The tracer's part: `pid` is seized, and was told to go on; `channel` leads to it.
   Status finish(Pid pid, int channel, std::vector<std::string>& notes);
-  [[noreturn]] void help(Pid pid, OwnedFd channel, const Told& told);
+  [[noreturn]] void help(Pid pid, OwnedFd channel, const InPlaceTold& told);
   Status fill_inside(int channel);
   Status finish_outside(Rebuilder& rebuilder);
 
