@@ -74,11 +74,11 @@ _crs() {
 
   local options="--help --param"
   case $command in
-    checkpoint) options+=" --job --store --output -o --term --stop --component --compress --level --timeout --json --quiet" ;;
+    checkpoint) options+=" --job --store --output -o --term --stop --skip-dontdump --component --compress --level --timeout --json --quiet" ;;
     run) options+=" --agent --force --store --rank" ;;
     restart) options+=" --detach --in-place --pidfile --pid --stdio --fd --files --allow-changed-files --ignore-cpu --store --timeout --json --quiet" ;;
     rollback) options+=" --files --allow-changed-files --ignore-cpu --store --timeout --json --quiet" ;;
-    check) options+=" --store --component --timeout --json" ;;
+    check) options+=" --store --skip-dontdump --component --timeout --json" ;;
     list | inspect) options+=" --store --timeout --json" ;;
     verify) options+=" --store --timeout --json --quiet" ;;
     rm) options+=" --all --keep --store --timeout --json --quiet" ;;

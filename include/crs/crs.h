@@ -135,9 +135,10 @@ typedef struct crs_checkpoint_options {
   uint64_t timeout_ns;     /* 0: no limit */
   const char* component;   /* the checkpointer's name, NULL: the best that can serve */
   const char* compression; /* "zstd", "lz4" or "none"; NULL: zstd */
+  bool skip_dontdump;      /* leave out memory that is in no core dump (MADV_DONTDUMP): it returns as zeros */
 } crs_checkpoint_options;
 #define CRS_CHECKPOINT_OPTIONS_INIT \
-  { sizeof(crs_checkpoint_options), 0, 0, 0, 0, 0, 0, 0, NULL, NULL }
+  { sizeof(crs_checkpoint_options), 0, 0, 0, 0, 0, 0, 0, NULL, NULL, 0 }
 
 /* Saves a process: this one (`pid` 0 or its own), or another. `options` and `state` may be NULL.
  *

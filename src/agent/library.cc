@@ -175,6 +175,7 @@ std::vector<std::string> checkpoint_words(pid_t pid, const crs_service& service,
   if (options.timeout_ns != 0) add("--timeout", seconds(options.timeout_ns));
   if (options.term) words.emplace_back("--term");
   if (options.stop) words.emplace_back("--stop");
+  if (options.skip_dontdump) words.emplace_back("--skip-dontdump");
   add_parameters(service, words);
   return words;
 }

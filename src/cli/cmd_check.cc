@@ -40,6 +40,7 @@ class Check : public Command {
   void declare(CLI::App& app) override {
     app.add_option("PID", pid_, "the process")->required();
     app.add_option("--store", store_, "the store it would go to")->type_name("DIR");
+    app.add_flag("--skip-dontdump", skip_dontdump_, "as it would be with this option of crs checkpoint");
     app.add_option("--component", component_, "which checkpointer (`crs components` lists them)")
         ->type_name("NAME");
     app.add_option("--timeout", timeout_, "give up after this long: 30, 500ms, 5m")->type_name("TIME");
@@ -67,7 +68,8 @@ class Check : public Command {
     CRS_TRY(const auto pid, parse_pid(pid_));
     CRS_CHECK(check_pid(pid));
     CRS_TRY(const auto* component, service.choose(component_, {.pid = pid, .by_name = false}));
-    auto outlook = component->component->examine(pid, deadline);
+    auto outlook =
+        component->component->examine({.pid = pid, .deadline = deadline, .skip_dontdump = skip_dontdump_});
     if (!outlook) return or_its_end(std::move(outlook).error(), pid);
     return outlook;
   }
@@ -87,9 +89,11 @@ class Check : public Command {
     for (const auto& note : outlook.notes) text += fmt::format("  note: {}\n", note);
     text += fmt::format("  has: {} threads, {} mappings, {} descriptors\n", outlook.threads, outlook.mappings,
                         outlook.descriptors);
-    text += fmt::format("  space: at most {} (before compression){}{}\n", format_bytes(outlook.memory_bytes),
-                        free ? fmt::format("; {} free in the store", format_bytes(*free)) : "",
-                        fits ? "" : ": it may not fit");
+    text +=
+        fmt::format("  space: at most {} (before compression){}{}{}\n", format_bytes(outlook.memory_bytes),
+                    left_out(outlook.left_out_bytes, outlook.left_out_regions),
+                    free ? fmt::format("; {} free in the store", format_bytes(*free)) : "",
+                    fits ? "" : ": it may not fit");
     text += fmt::format("  time: about {}; this look stopped it for {}\n", format_span(writing_time(outlook)),
                         format_span(outlook.stop));
     return report.print(printable(text));
@@ -107,6 +111,8 @@ class Check : public Command {
                             {"mappings", outlook.mappings},
                             {"descriptors", outlook.descriptors},
                             {"memory_bytes", outlook.memory_bytes},
+                            {"left_out_bytes", outlook.left_out_bytes},
+                            {"left_out_regions", outlook.left_out_regions},
                             {"estimated_ns", writing_time(outlook).count()},
                             {"stop_ns", outlook.stop.count()}};
     value["free_bytes"] = free ? nlohmann::json(*free) : nlohmann::json(nullptr);
@@ -114,7 +120,7 @@ class Check : public Command {
   }
 
   std::string pid_, store_, component_, timeout_;
-  bool json_ = false;
+  bool skip_dontdump_ = false, json_ = false;
 };
 
 }  // namespace

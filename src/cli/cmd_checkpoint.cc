@@ -51,6 +51,8 @@ class Checkpoint : public Command {
     app.add_option("-o,--output", output_, "make the snapshot at DIR, outside any store")->type_name("DIR");
     auto* term = app.add_flag("--term", term_, "end the process once the snapshot is durable");
     app.add_flag("--stop", stop_, "leave it stopped (SIGSTOP) once the snapshot is durable")->excludes(term);
+    app.add_flag("--skip-dontdump", skip_dontdump_,
+                 "leave out memory that is in no core dump (MADV_DONTDUMP)");
     app.add_option("--component", component_, "which checkpointer (`crs components` lists them)")
         ->type_name("NAME");
     app.add_option("--compress", codec_, "zstd, lz4 or none (zstd)");
@@ -114,7 +116,8 @@ class Checkpoint : public Command {
                                        .after = term_   ? AfterCheckpoint::terminate
                                                 : stop_ ? AfterCheckpoint::stop
                                                         : AfterCheckpoint::run,
-                                       .deadline = deadline},
+                                       .deadline = deadline,
+                                       .skip_dontdump = skip_dontdump_},
                                       writer, std::move(manifest), progress);
     auto notes = progress.finish();
     if (const auto* error = outcome.error()) {
@@ -192,6 +195,8 @@ class Checkpoint : public Command {
                             {"total_ns", saved.total.count()},
                             {"memory_bytes", saved.memory_bytes},
                             {"stored_bytes", saved.stored_bytes},
+                            {"left_out_bytes", saved.left_out_bytes},
+                            {"left_out_regions", saved.left_out_regions},
                             {"threads", saved.threads},
                             {"restorable", saved.restorable},
                             {"after", term_   ? "terminated"
@@ -201,9 +206,10 @@ class Checkpoint : public Command {
     }
     const char* after = term_ ? ", ended" : stop_ ? ", left stopped" : "";
     report.say(
-        fmt::format("saved {}: {} ({} of memory), stood still {}, {} in all{}; restart: crs restart {}", pid_,
-                    format_bytes(saved.stored_bytes), format_bytes(saved.memory_bytes),
-                    format_span(saved.stop), format_span(saved.total), after, saved.path));
+        fmt::format("saved {}: {} ({} of memory{}), stood still {}, {} in all{}; restart: crs restart {}",
+                    pid_, format_bytes(saved.stored_bytes), format_bytes(saved.memory_bytes),
+                    left_out(saved.left_out_bytes, saved.left_out_regions), format_span(saved.stop),
+                    format_span(saved.total), after, saved.path));
     return report.print(saved.path + "\n");
   }
 
@@ -211,7 +217,7 @@ class Checkpoint : public Command {
   std::optional<store::Store> used_store_;
   std::string used_job_;
   int level_ = 1, answer_fd_ = -1;
-  bool term_ = false, stop_ = false, json_ = false, quiet_ = false;
+  bool term_ = false, stop_ = false, skip_dontdump_ = false, json_ = false, quiet_ = false;
 };
 
 }  // namespace

@@ -77,7 +77,11 @@ class Inspect : public Command {
                                 manifest.threads));
     line("executable", manifest.executable);
     line("arguments", arguments);
-    line("memory", format_bytes(manifest.memory_bytes) + ", stored with the rest in " + format_bytes(stored));
+    line("memory",
+         format_bytes(manifest.memory_bytes) +
+             (manifest.left_out_bytes != 0 ? " (" + format_bytes(manifest.left_out_bytes) + " were left out)"
+                                           : std::string()) +
+             ", stored with the rest in " + format_bytes(stored));
     line("stood still", format_span(std::chrono::nanoseconds(manifest.stop_ns)));
     for (const auto& file : manifest.files)
       line("file", fmt::format("{} ({})", file.name, format_bytes(file.bytes)));

@@ -164,6 +164,11 @@ std::string format_bytes(std::uint64_t bytes) {
   return fmt::format("{:.{}f} {}", value, value < 10 ? 1 : 0, unit);
 }
 
+std::string left_out(std::uint64_t bytes, std::uint64_t regions) {
+  if (bytes == 0) return "";
+  return fmt::format(", {} in {} region{} left out", format_bytes(bytes), regions, regions == 1 ? "" : "s");
+}
+
 std::string format_span(std::chrono::nanoseconds span) {
   const double seconds = std::chrono::duration<double>(span).count();
   if (seconds < 0.001) return fmt::format("{:.0f} us", seconds * 1e6);

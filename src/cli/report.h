@@ -57,7 +57,9 @@ std::string printable(std::string_view text);
 // For JSON: invalid UTF-8 replaced.
 std::string json_text(const nlohmann::json& value);
 
-std::string format_bytes(std::uint64_t bytes);                 // "12.3 MiB"
+std::string format_bytes(std::uint64_t bytes);  // "12.3 MiB"
+// ", 1.0 GiB in 2 regions left out"; "" where nothing was.
+std::string left_out(std::uint64_t bytes, std::uint64_t regions);
 std::string format_span(std::chrono::nanoseconds span);        // "1.24 ms", "3.1 s", "2 min 5 s"
 std::string format_time(std::int64_t nanoseconds_since_1970);  // local time
 

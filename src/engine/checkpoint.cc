@@ -107,7 +107,7 @@ Result<CheckpointReport> Engine::checkpoint(Pid pid, store::SnapshotWriter& writ
   manifest.created_ns = now.tv_sec * 1'000'000'000 + now.tv_nsec;
 
   events.phase("collect");
-  CRS_CHECK(collection.collect(*target, blockers, &writer, options.deadline));
+  CRS_CHECK(collection.collect(*target, options.memory, blockers, &writer, options.deadline));
   report.notes = blockers.notes();
   CRS_CHECK(blockers.to_status(to_string(pid) + " (" + target->stat().comm + ") cannot be saved"));
   CRS_CHECK(describe(*target, manifest));
@@ -121,6 +121,8 @@ Result<CheckpointReport> Engine::checkpoint(Pid pid, store::SnapshotWriter& writ
   saver.start(*target, collection.memory().contents(), writer.pages(), saving);
   CRS_CHECK(saver.wait_read());
   manifest.memory_bytes = collection.memory().content_bytes();
+  manifest.left_out_bytes = report.left_out_bytes = collection.memory().left_out_bytes();
+  report.left_out_regions = collection.memory().left_out_regions();
   report.threads = target->threads().size();
   report.memory_bytes = manifest.memory_bytes;
   report.stop = Clock::now() - frozen_at;
@@ -147,7 +149,7 @@ Result<CheckpointReport> Engine::checkpoint(Pid pid, store::SnapshotWriter& writ
   return report;
 }
 
-Result<ExamineReport> Engine::examine(Pid pid, Deadline deadline) const {
+Result<ExamineReport> Engine::examine(Pid pid, const MemoryOptions& memory, Deadline deadline) const {
   ExamineReport report;
   Collection collection(kinds_);
   Clock::time_point start;
@@ -155,13 +157,15 @@ Result<ExamineReport> Engine::examine(Pid pid, Deadline deadline) const {
     CRS_TRY(FrozenProcess target, FrozenProcess::freeze(pid, deadline));
     start = Clock::time_point(target.stopped_at());
     report.command = target.stat().comm;
-    CRS_CHECK(collection.collect(target, report.blockers, nullptr, deadline));
+    CRS_CHECK(collection.collect(target, memory, report.blockers, nullptr, deadline));
     report.threads = target.threads().size();
     report.mappings = target.vmas().size();
   }
   report.stop = Clock::now() - start;
   report.descriptors = collection.descriptors();
   report.memory_bytes = collection.memory().content_bytes();
+  report.left_out_bytes = collection.memory().left_out_bytes();
+  report.left_out_regions = collection.memory().left_out_regions();
   return report;
 }
 

@@ -6,8 +6,8 @@
 
 namespace crs {
 
-Status Collection::collect(FrozenProcess& target, Blockers& blockers, store::SnapshotWriter* writer,
-                           Deadline deadline) {
+Status Collection::collect(FrozenProcess& target, const MemoryOptions& options, Blockers& blockers,
+                           store::SnapshotWriter* writer, Deadline deadline) {
   QuestionSet questions;
   threads_.ask(target, questions);
   for (const ActiveKind& each : kinds_) {
@@ -26,6 +26,8 @@ Status Collection::collect(FrozenProcess& target, Blockers& blockers, store::Sna
   for (std::size_t i = 0; i < target.threads().size(); ++i)
     target.state().threads[i].has_alternate_stack = threads_.has_alternate_stack(i);
   blockers.set_kind(MemoryMap::section);
+  LeftOutMemory left_out;
+  choose_memory(target, options, context, left_out);
   CRS_CHECK(memory_.collect(context).context("memory"));
   blockers.set_kind(DescriptorTable::section);
   CRS_CHECK(descriptors_.collect(context, kinds_).context("descriptors"));
@@ -37,6 +39,23 @@ Status Collection::collect(FrozenProcess& target, Blockers& blockers, store::Sna
     CRS_CHECK(each.kind->collect(context).context(each.info->section));
   }
   return ok();
+}
+
+// What of it is left out, as the program and the user want it.
+void Collection::choose_memory(const FrozenProcess& target, const MemoryOptions& options,
+                               CollectContext& context, LeftOutMemory& left_out) {
+  MemoryWishes wishes;
+  if (options.ask) {
+    wishes = options.ask(
+        [&target](RemoteAddr from, std::span<std::byte> out) { return target.read_memory(from, out); });
+  }
+  for (const std::string& note : wishes.notes) context.blockers.note(note);
+  context.rebuilder = wishes.rebuilder;
+  needs_rebuilding_ = wishes.rebuilder.v != 0;
+  if (!wishes.wishes.empty() || options.skip_dontdump) {
+    left_out = LeftOutMemory(options, std::move(wishes.wishes), LeftOutMemory::needs_of(target, threads_));
+  }
+  context.left_out = &left_out;
 }
 
 Status Collection::save(store::SnapshotWriter& writer) const {

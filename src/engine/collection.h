@@ -6,6 +6,7 @@
 
 #include "engine/active_kinds.h"
 #include "engine/deleted_files.h"
+#include "engine/left_out_memory.h"
 #include "engine/memory_map.h"
 #include "engine/thread_table.h"
 
@@ -17,18 +18,24 @@ class Collection {
 
   // Makes all calls inside and lets every kind read its part. What cannot be saved is in `blockers`. `writer`
   // may be null.
-  Status collect(FrozenProcess& target, Blockers& blockers, store::SnapshotWriter* writer, Deadline deadline);
+  Status collect(FrozenProcess& target, const MemoryOptions& options, Blockers& blockers,
+                 store::SnapshotWriter* writer, Deadline deadline);
   Status save(store::SnapshotWriter& writer) const;  // the sections
 
   const MemoryMap& memory() const { return memory_; }
+  bool needs_rebuilding() const { return needs_rebuilding_; }  // by the program, before it goes on
   std::uint64_t descriptors() const { return descriptors_.count(); }
 
  private:
+  void choose_memory(const FrozenProcess& target, const MemoryOptions& options, CollectContext& context,
+                     LeftOutMemory& left_out);
+
   std::vector<ActiveKind> kinds_;
   DeletedFiles deleted_files_;
   MemoryMap memory_;
   ThreadTable threads_;
   DescriptorTable descriptors_;
+  bool needs_rebuilding_ = false;
 };
 
 }  // namespace crs

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "engine/blockers.h"
+#include "engine/left_out_memory.h"
 #include "engine/resource_kind.h"
 #include "gate/gate.h"
 #include "os/deadline.h"
@@ -41,14 +42,17 @@ struct CheckpointOptions {
   Deadline deadline;
   unsigned workers = 0;  // threads that read and write memory; 0: chosen
   Gate* gate = nullptr;  // of a process that takes part; null: it does not
+  MemoryOptions memory;  // what is not saved
 };
 
 struct CheckpointReport {
   std::string path;                 // the snapshot
   std::chrono::nanoseconds stop{};  // how long the process stood still
   std::chrono::nanoseconds total{};
-  std::uint64_t memory_bytes = 0;  // raw
-  std::uint64_t stored_bytes = 0;  // on disk, all files
+  std::uint64_t memory_bytes = 0;    // raw
+  std::uint64_t stored_bytes = 0;    // on disk, all files
+  std::uint64_t left_out_bytes = 0;  // of memory that was not to be saved
+  std::uint64_t left_out_regions = 0;
   std::uint64_t threads = 0;
   std::vector<std::string> notes;
 };
@@ -58,7 +62,9 @@ struct ExamineReport {
   std::uint64_t threads = 0;
   std::uint64_t mappings = 0;
   std::uint64_t descriptors = 0;
-  std::uint64_t memory_bytes = 0;   // that would be saved, before compression
+  std::uint64_t memory_bytes = 0;    // that would be saved, before compression
+  std::uint64_t left_out_bytes = 0;  // that would not, as it was wished
+  std::uint64_t left_out_regions = 0;
   std::chrono::nanoseconds stop{};  // how long this look stopped it
   std::string command;
 };
@@ -126,7 +132,7 @@ class Engine {
                                       const CheckpointOptions& options, Events& events) const;
 
   // What checkpoint() would say, without writing anything.
-  Result<ExamineReport> examine(Pid pid, Deadline deadline) const;
+  Result<ExamineReport> examine(Pid pid, const MemoryOptions& memory, Deadline deadline) const;
 
   // Brings the process back. On return it runs. On any error nothing is left and the snapshot is untouched.
   Result<RestartedProcess> restart(const store::SnapshotReader& snapshot, const RestartOptions& options,

@@ -18,6 +18,7 @@
 #include "engine/deleted_files.h"
 #include "engine/file_content.h"
 #include "engine/frozen_state.h"
+#include "engine/left_out_memory.h"
 #include "engine/mapped_locks.h"
 #include "engine/obstacles.h"
 #include "engine/other_processes.h"
@@ -123,6 +124,7 @@ class Collector {
       CRS_CHECK(add(vma).context([&] { return name_of(vma); }));
     }
     CRS_CHECK(save_objects());
+    context_.left_out->tell(map_, context_.blockers);
     if (!StagingArea::lay_out(map_).will_find_room(map_)) {
       context_.blockers.add(
           "memory map",
@@ -133,6 +135,13 @@ class Collector {
   }
 
  private:
+  struct View {
+    const Vma* vma;
+    std::uint32_t object;
+    bool is_memory;
+    bool is_dontdump;
+  };
+
   Status add(const Vma& vma) {
     Mapping mapping;
     mapping.set_start(vma.start);
@@ -198,14 +207,17 @@ class Collector {
 
   Result<bool> add_own_pages(const Vma& vma, Mapping& mapping, Mapping::Type type) {
     mapping.set_type(type);
-    CRS_TRY(const auto ranges, scanner_.own_pages(vma.start, vma.end));
-    for (const PageRange& range : ranges)
+    CRS_TRY(auto own, scanner_.own_pages(vma.start, vma.end));
+    const auto saved = context_.left_out->saved_of(vma, is_dontdump(mapping), std::move(own));
+    for (const PageRange& range : saved)
       contents_.push_back(
           {range.start, range.end - range.start, 0, range.start, type == Mapping::PRIVATE_FILE});
-    mapping.set_has_content(!ranges.empty());
+    mapping.set_has_content(!saved.empty());
     CRS_CHECK(add_guards(vma, mapping));
     return true;
   }
+
+  static bool is_dontdump(const Mapping& mapping) { return (mapping.flags() & mapping_dont_dump) != 0; }
 
   Status add_guards(const Vma& vma, Mapping& mapping) const {
     CRS_TRY(const auto guards, scanner_.guard_pages(vma.start, vma.end));
@@ -390,7 +402,9 @@ class Collector {
     mapping.set_type(Mapping::SHARED_OBJECT);
     mapping.set_offset(vma.offset);
     mapping.set_index(entry->second);
-    views_.push_back({&vma, entry->second});
+    // What is left of a file is no memory of the process that it could do without.
+    const bool is_memory = vma.name.starts_with("/dev/zero") || vma.name.starts_with("[anon_shmem:");
+    views_.push_back({&vma, entry->second, is_memory, is_dontdump(mapping)});
     return true;
   }
 
@@ -399,21 +413,53 @@ class Collector {
   Status save_objects() {
     for (std::uint32_t index = 0; index < static_cast<std::uint32_t>(map_.objects_size()); ++index) {
       std::vector<const Vma*> views;
+      std::vector<View> memory;
       for (const View& view : views_) {
-        if (view.object == index) views.push_back(view.vma);
+        if (view.object != index) continue;
+        views.push_back(view.vma);
+        if (view.is_memory) memory.push_back(view);
       }
       std::ranges::sort(views, {}, [](const Vma* vma) { return vma->offset; });
+      const std::vector<PageRange> left_out = left_out_of(memory);
       std::uint64_t covered = 0;
       for (const Vma* vma : views) {
         const std::uint64_t from = std::max(covered, vma->offset);
         const std::uint64_t to = vma->offset + vma->size();
         if (from >= to) continue;
-        contents_.push_back({vma->start + (from - vma->offset), to - from, index + 1, from, false});
+        for (const PageRange& saved : without({{from, to}}, within(left_out, from, to))) {
+          contents_.push_back({vma->start + (saved.start - vma->offset), saved.end - saved.start, index + 1,
+                               saved.start, false});
+        }
         covered = to;
       }
       CRS_CHECK(find_outsiders(*views.front()));
     }
     return ok();
+  }
+
+  // Of an object with these views, as offsets: what one of them excludes and none includes.
+  std::vector<PageRange> left_out_of(const std::vector<View>& views) const {
+    const auto moved = [](std::vector<PageRange> ranges, std::uint64_t by) {
+      for (PageRange& range : ranges) range = {range.start + by, range.end + by};  // modulo 2^64
+      return ranges;
+    };
+    std::vector<PageRange> excluded, included;
+    for (const View& view : views) {
+      const auto wanted = context_.left_out->view(*view.vma, view.is_dontdump);
+      const std::uint64_t by = view.vma->offset - view.vma->start;
+      for (const PageRange& range : moved(wanted.excluded, by)) excluded.push_back(range);
+      for (const PageRange& range : moved(wanted.included, by)) included.push_back(range);
+    }
+    auto left_out = without(united(std::move(excluded)), united(std::move(included)));
+    std::vector<PageRange> addresses;
+    for (const View& view : views) {
+      const Vma& vma = *view.vma;
+      for (const PageRange& range :
+           moved(within(left_out, vma.offset, vma.offset + vma.size()), vma.start - vma.offset))
+        addresses.push_back(range);
+    }
+    context_.left_out->count_object(addresses, size_of(left_out));
+    return left_out;
   }
 
   // Another process that has the same object mapped would be cut off by a restart.
@@ -430,10 +476,6 @@ class Collector {
     });
   }
 
-  struct View {
-    const Vma* vma;
-    std::uint32_t object;
-  };
   CollectContext& context_;
   const FrozenProcess& target_;
   state::MemoryMap& map_;
@@ -509,6 +551,12 @@ Status MemoryMap::collect(CollectContext& context) {
   return ok();
 }
 
+std::uint64_t MemoryMap::left_out_regions() const {
+  return static_cast<std::uint64_t>(std::ranges::count_if(map_.left_out(), [](const state::LeftOut& row) {
+    return row.reason() != state::LeftOut::INCLUDED && row.bytes() != 0;
+  }));
+}
+
 std::uint64_t MemoryMap::content_bytes() const {
   std::uint64_t sum = 0;
   for (const SourceRun& run : contents_) sum += run.bytes;
@@ -535,6 +583,10 @@ Status MemoryMap::load(std::string_view bytes) {
     if (object.size() == 0 || object.size() % page_size != 0 || object.size() > user_space_end) {
       return Error(Errc::bad_snapshot, "a shared object has an impossible size");
     }
+  }
+  for (const auto& row : map_.left_out()) {
+    if (!state::LeftOut::Reason_IsValid(row.reason()) || row.start() > row.end())
+      return Error(Errc::bad_snapshot, "an impossible range was left out");
   }
   if (map_.vdso().size() > 64 * page_size) return Error(Errc::bad_snapshot, "the vdso is too large");
   return ok();
@@ -683,6 +735,27 @@ nlohmann::json MemoryMap::describe() const {
                     {"access", access},
                     {"offset", mapping.offset()},
                     {"name", mapping.name()}});
+  }
+  return list;
+}
+
+nlohmann::json MemoryMap::describe_left_out() const {
+  if (map_.left_out().empty()) return nullptr;
+  nlohmann::json list = nlohmann::json::array();
+  for (const auto& row : map_.left_out()) {
+    const char* reason = "excluded by the program";
+    const char* returns = row.rebuilt() ? "rebuilt by the program" : "zeros, or the mapped file's bytes";
+    if (row.reason() == state::LeftOut::DONTDUMP) reason = "MADV_DONTDUMP";
+    if (row.reason() == state::LeftOut::INCLUDED) {
+      reason = "included by the program";
+      returns = "saved";
+    }
+    list.push_back({{"label", row.label()},
+                    {"reason", reason},
+                    {"start", to_string(RemoteAddr(row.start()))},
+                    {"end", to_string(RemoteAddr(row.end()))},
+                    {"bytes", row.bytes()},
+                    {"comes_back_as", returns}});
   }
   return list;
 }

@@ -9,7 +9,8 @@
 //   System V mappings are blockers, by name. Any number of [v...] mappings belongs to the vdso; [vsyscall] is
 //   not the process's own.
 // What it leaves to others
-//   Putting mappings in place (address_space.h), which pages hold something (page_scan.h).
+//   Putting mappings in place (address_space.h), which pages hold something (page_scan.h), and which of those
+//   are left out (left_out_memory.h).
 //
 // Kernel interfaces: proc(5) maps, smaps, map_files.
 #pragma once
@@ -53,6 +54,9 @@ class MemoryMap {
   // Everything that must go into the page file, found by collect().
   const std::vector<SourceRun>& contents() const { return contents_; }
   std::uint64_t content_bytes() const;
+  // What had contents and is not among contents(), as it was wished.
+  std::uint64_t left_out_bytes() const { return map_.left_out_bytes(); }
+  std::uint64_t left_out_regions() const;
 
   // Checks every number: ranges ascending, apart, aligned, below the end of user space; types, indexes,
   // flags.
@@ -67,6 +71,7 @@ class MemoryMap {
   std::uint64_t redirected_vdso() const { return redirected_vdso_; }
   const state::MemoryMap& map() const { return map_; }
   nlohmann::json describe() const;
+  nlohmann::json describe_left_out() const;  // null: nothing was
 
  private:
   state::MemoryMap map_;

@@ -15,14 +15,10 @@
 #include <vector>
 
 #include "engine/frozen_process.h"
+#include "engine/page_ranges.h"
 #include "os/result.h"
 
 namespace crs {
-
-struct PageRange {
-  std::uint64_t start = 0;
-  std::uint64_t end = 0;
-};
 
 class PageScanner {
  public:

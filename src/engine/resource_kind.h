@@ -44,7 +44,8 @@
 
 namespace crs {
 
-class DeletedFiles;  // engine/deleted_files.h
+class DeletedFiles;   // engine/deleted_files.h
+class LeftOutMemory;  // engine/left_out_memory.h
 
 // When a kind's restore_inside() and rebuild() run. What holds at the start of each (restart):
 enum class Phase : std::uint8_t {
@@ -91,6 +92,8 @@ struct CollectContext {
   store::SnapshotWriter* writer;          // for contents too large for a section; null in `crs check`
   DeletedFiles* deleted_files = nullptr;  // for files without a name
   Deadline deadline{};
+  LeftOutMemory* left_out = nullptr;  // memory that is not to be saved
+  NsPid rebuilder{};                  // the thread that rebuilds some of it after a restart; 0: none
 };
 
 // --- Restart ---------------------------------------------------------------------------------------------

@@ -123,6 +123,7 @@ nlohmann::json Restoration::describe() const {
                         {std::string(MemoryMap::section), memory_.describe()},
                         {std::string(DeletedFiles::section), deleted_files_.describe()},
                         {std::string(DescriptorTable::section), descriptors_.describe(kinds_)}};
+  if (auto left_out = memory_.describe_left_out(); !left_out.is_null()) all["left_out"] = std::move(left_out);
   for (const ActiveKind& each : kinds_) {
     auto description = each.kind->describe();
     if (!description.is_null()) all[each.info->section] = std::move(description);

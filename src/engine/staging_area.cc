@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "engine/memory_map.h"
+
 namespace crs {
 
 using state::Mapping;
@@ -21,6 +23,8 @@ constexpr PageRange restorers_own[] = {{0x555555554000, 0x555555554000 + tebibyt
                                        {search_end - tebibyte - (tebibyte >> 4), search_end}};
 
 bool is_made_in_place(const Mapping& mapping) {
+  // Without contents, and yet locked in: what was in it was left out of the snapshot.
+  if ((mapping.flags() & mapping_locked) != 0) return false;
   return mapping.type() == Mapping::ANONYMOUS && mapping.name() != "/dev/zero" && !mapping.has_content() &&
          mapping.end() - mapping.start() >= large_reservation;
 }

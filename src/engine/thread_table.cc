@@ -245,6 +245,11 @@ std::optional<std::chrono::nanoseconds> ThreadTable::shortened(std::size_t index
   return std::chrono::nanoseconds(thread.shortened_ns());
 }
 
+std::array<std::uint64_t, 3> ThreadTable::known_to_kernel(std::size_t index) const {
+  const auto& thread = table_.threads(static_cast<int>(index));
+  return {thread.rseq_address(), thread.robust_list(), thread.clear_child_tid()};
+}
+
 bool ThreadTable::has_alternate_stack(std::size_t index) const {
   stack_t stack{};
   const auto& bytes = table_.threads(static_cast<int>(index)).alternate_stack();

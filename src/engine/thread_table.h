@@ -15,6 +15,7 @@
 
 #include <sys/user.h>
 
+#include <array>
 #include <chrono>
 #include <optional>
 #include <string>
@@ -54,6 +55,8 @@ class ThreadTable {
   std::optional<std::chrono::nanoseconds> limit_left(std::size_t index) const;
   std::optional<std::chrono::nanoseconds> shortened(std::size_t index) const;  // shortened_waits.h
   bool has_alternate_stack(std::size_t index) const;
+  // Addresses that the kernel writes to for the thread: its rseq area, robust list and thread id; 0: none.
+  std::array<std::uint64_t, 3> known_to_kernel(std::size_t index) const;
   // The last: vector state, registers, signal mask by ptrace(2), of the stopped thread `tid`.
   Status set_state(std::size_t index, Tid tid, const user_regs_struct& registers) const;
   nlohmann::json describe() const;

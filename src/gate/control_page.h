@@ -22,6 +22,13 @@
 //   Only the holder of the lock asks. A copy in a snapshot says prepared; a restart makes that restarted.
 //   Inside a `session` the process has prepared by itself: checkpointers leave the turn alone.
 //
+//   The memory. `memory` leads to a table of what the process wants left out (gate/memory_table.h). What it
+//   rebuilds itself is rebuilt by the thread `rebuilder`, which a restart gives the turn "rebuild" and lets
+//   run before all others: it answers with the turn `after_rebuild`, or with refused.
+//
+//   Words that came later are the last ones. In a page of an older libcrs they are 0, and an older
+//   checkpointer does not look at them: it saves everything.
+//
 // Kernel interfaces: memfd_create(2), futex(2), flock(2).
 #pragma once
 
@@ -81,6 +88,12 @@ struct ControlPage {
   char origin[4096] = {};     // of the snapshot that this process came from the last time
   char message[4096] = {};
   char hint[2048] = {};
+  // From here on: came later.
+  std::atomic<std::uint64_t> memory{0};    // address of the table of memory regions; 0: none
+  std::atomic<std::int32_t> rebuilder{0};  // as the process sees it; 0: there is no such thread
+  std::uint32_t after_rebuild = 0;         // Turn
+  char rebuilding[80] = {};                // the label of what is being rebuilt
+  std::uint64_t left_out_bytes = 0;        // of the snapshot that was made
 };
 static_assert(std::atomic<std::uint32_t>::is_always_lock_free &&
               std::atomic<std::uint64_t>::is_always_lock_free);

@@ -85,8 +85,14 @@ ControlMapping::~ControlMapping() {
 ControlSnapshot ControlSnapshot::of(const std::string& directory, const store::Manifest& manifest) {
   std::uint64_t stored = 0;
   for (const auto& file : manifest.files) stored += file.bytes;
-  return {directory, manifest.component, manifest.job, manifest.generation, manifest.memory_bytes,
-          stored,    manifest.stop_ns};
+  return {.directory = directory,
+          .component = manifest.component,
+          .job = manifest.job,
+          .generation = manifest.generation,
+          .memory_bytes = manifest.memory_bytes,
+          .stored_bytes = stored,
+          .left_out_bytes = manifest.left_out_bytes,
+          .stop_ns = manifest.stop_ns};
 }
 
 void ControlSnapshot::write_to(ControlPage& page) const {
@@ -97,6 +103,7 @@ void ControlSnapshot::write_to(ControlPage& page) const {
   page.memory_bytes = memory_bytes;
   page.stored_bytes = stored_bytes;
   page.stop_ns = stop_ns;
+  page.left_out_bytes = left_out_bytes;
 }
 
 void ControlMapping::tell_failure(const Error& error) const {
@@ -112,18 +119,26 @@ void ControlMapping::tell_snapshot(const ControlSnapshot& snapshot, Answer what)
   answer(*page_, what);
 }
 
-Result<std::optional<Gate>> Gate::find(Pid pid) {
-  const auto none = [] { return std::optional<Gate>(); };
+Result<std::optional<ControlMapping>> find_control_page(Pid pid) {
+  const auto none = [] { return std::optional<ControlMapping>(); };
   const auto proc = ProcDir::open(pid);
   if (!proc) return none();  // whoever saves it will say so
   auto file = find_page(pid, *proc);
   if (!file || !*file) return none();
-  OwnedFd pidfd(static_cast<int>(syscall(SYS_pidfd_open, pid.v, 0)));
-  if (!pidfd) return Error::from_errno(errno, "pidfd_open of " + to_string(pid));
   CRS_TRY(auto mapping, ControlMapping::map(std::move(**file)));
   CRS_TRY(const auto status, proc->status());
   const auto ids = status.numbers("NSpid");
   if (ids.empty() || mapping.page().owner != static_cast<std::int32_t>(ids.back())) return none();
+  return std::optional(std::move(mapping));
+}
+
+Result<std::optional<Gate>> Gate::find(Pid pid) {
+  OwnedFd pidfd(static_cast<int>(syscall(SYS_pidfd_open, pid.v, 0)));
+  const int error_number = errno;
+  CRS_TRY(auto found, find_control_page(pid));
+  if (!found) return std::optional<Gate>();
+  if (!pidfd) return Error::from_errno(error_number, "pidfd_open of " + to_string(pid));
+  ControlMapping mapping = std::move(*found);
   // Who only asks whether somebody works holds the lock for a moment.
   for (int attempt = 0; flock(mapping.fd(), LOCK_EX | LOCK_NB) != 0; ++attempt) {
     if (errno != EWOULDBLOCK) return Error::from_errno(errno, "lock the control page");

@@ -29,7 +29,7 @@ namespace crs {
 // What a control page tells of a snapshot.
 struct ControlSnapshot {
   std::string directory, component, job;
-  std::uint64_t generation = 0, memory_bytes = 0, stored_bytes = 0, stop_ns = 0;
+  std::uint64_t generation = 0, memory_bytes = 0, stored_bytes = 0, left_out_bytes = 0, stop_ns = 0;
 
   static ControlSnapshot of(const std::string& directory, const store::Manifest& manifest);
   void write_to(ControlPage& page) const;
@@ -56,6 +56,9 @@ class ControlMapping {
   OwnedFd file_;
   ControlPage* page_;
 };
+
+// That of a process that takes part, without waiting for anybody. errors: unsupported, kernel.
+Result<std::optional<ControlMapping>> find_control_page(Pid pid);
 
 // Not thread-safe.
 class Gate {

@@ -74,6 +74,7 @@ struct CheckpointRequest {
   AfterCheckpoint after = AfterCheckpoint::run;
   Deadline deadline;
   Gate* gate = nullptr;  // set by the service, of a process that takes part: freeze only while it is open
+  bool skip_dontdump = false;  // memory that is to be in no core dump (MADV_DONTDUMP) is not saved either
 };
 
 struct SavedProcess {
@@ -82,9 +83,17 @@ struct SavedProcess {
   std::chrono::nanoseconds total{};  // the whole operation
   std::uint64_t memory_bytes = 0;    // raw
   std::uint64_t stored_bytes = 0;    // on disk
+  std::uint64_t left_out_bytes = 0;  // of memory that was not to be saved
+  std::uint64_t left_out_regions = 0;
   std::uint64_t threads = 0;
   bool restorable = true;  // false: a restart starts the program anew
   std::vector<std::string> notes;
+};
+
+struct ExamineRequest {
+  Pid pid;
+  Deadline deadline;
+  bool skip_dontdump = false;  // as of CheckpointRequest
 };
 
 // What a checkpoint would find.
@@ -94,7 +103,9 @@ struct Outlook {
   std::uint64_t threads = 0;
   std::uint64_t mappings = 0;
   std::uint64_t descriptors = 0;
-  std::uint64_t memory_bytes = 0;   // that would be saved, before compression
+  std::uint64_t memory_bytes = 0;    // that would be saved, before compression
+  std::uint64_t left_out_bytes = 0;  // that would not, as it was wished
+  std::uint64_t left_out_regions = 0;
   std::chrono::nanoseconds stop{};  // how long the look stopped the process
   std::string command;
 };
@@ -164,7 +175,7 @@ class Component {
                                           store::Manifest manifest, Observer& observer) const = 0;
 
   // What checkpoint() would say, writing nothing.
-  virtual Result<Outlook> examine(Pid pid, Deadline deadline) const = 0;
+  virtual Result<Outlook> examine(const ExamineRequest& request) const = 0;
 
   // Brings the process back as a child of the caller. On any error nothing is left of it.
   virtual Result<RestartInfo> restart(const store::SnapshotReader& snapshot, const RestartRequest& request,

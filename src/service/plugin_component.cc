@@ -215,12 +215,12 @@ class PluginComponent : public Component {
                         .notes = std::move(call.notes())};
   }
 
-  Result<Outlook> examine(Pid pid, Deadline) const override {
-    CRS_TRY(const auto facts, collect_facts(pid));
+  Result<Outlook> examine(const ExamineRequest& request) const override {
+    CRS_TRY(const auto facts, collect_facts(request.pid));
     Outlook outlook;
     outlook.threads = facts.threads;
     outlook.command = facts.stat.comm;
-    if (const auto report = query({.pid = pid, .by_name = true}); !report.can_serve)
+    if (const auto report = query({.pid = request.pid, .by_name = true}); !report.can_serve)
       outlook.blockers.push_back({plugin_.info().name, "the process", report.reason, ""});
     return outlook;
   }

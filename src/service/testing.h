@@ -24,7 +24,7 @@ class Fake : public Component {
                                   Observer&) const override {
     return Error(Errc::bug, "not called");
   }
-  Result<Outlook> examine(Pid, Deadline) const override { return Error(Errc::bug, "not called"); }
+  Result<Outlook> examine(const ExamineRequest&) const override { return Error(Errc::bug, "not called"); }
   Result<RestartInfo> restart(const store::SnapshotReader&, const RestartRequest&, Observer&) const override {
     return Error(Errc::bug, "not called");
   }

@@ -15,11 +15,11 @@ namespace {
 using nlohmann::json;
 
 // In the order in which they are printed; "checksum" is the last of the file.
-constexpr const char* known_keys[] = {"format_version", "component",  "crs_version", "job",
-                                      "generation",     "created_ns", "host",        "architecture",
-                                      "kernel",         "boot_id",    "pid",         "command",
-                                      "executable",     "arguments",  "uid",         "threads",
-                                      "memory_bytes",   "stop_ns",    "files",       "component_data"};
+constexpr const char* known_keys[] = {
+    "format_version", "component",    "crs_version",   "job",     "generation",   "created_ns",
+    "host",           "architecture", "kernel",        "boot_id", "pid",          "command",
+    "executable",     "arguments",    "uid",           "threads", "memory_bytes", "left_out_bytes",
+    "stop_ns",        "files",        "component_data"};
 constexpr const char* checksum_key = "checksum";
 constexpr int deepest = 64;  // dump() and others recurse
 
@@ -154,12 +154,15 @@ std::string Manifest::to_json_text() const {
   all["uid"] = uid;
   all["threads"] = threads;
   all["memory_bytes"] = memory_bytes;
+  if (left_out_bytes != 0) all["left_out_bytes"] = left_out_bytes;
   all["stop_ns"] = stop_ns;
   all["files"] = std::move(files_list);
   all["component_data"] = component_data.is_object() ? component_data : json::object();
 
   nlohmann::ordered_json printed = nlohmann::ordered_json::object();
-  for (const char* key : known_keys) printed[key] = all[key];
+  for (const char* key : known_keys) {
+    if (all.contains(key)) printed[key] = all[key];
+  }
   for (const auto& [key, value] : all.items()) {
     if (!printed.contains(key) && key != checksum_key) printed[key] = value;
   }
@@ -205,6 +208,7 @@ Result<Manifest> Manifest::parse(std::string_view text, std::string_view where) 
   take("uid", manifest.uid);
   take("threads", manifest.threads);
   take("memory_bytes", manifest.memory_bytes);
+  if (all.contains("left_out_bytes")) take("left_out_bytes", manifest.left_out_bytes);
   take("stop_ns", manifest.stop_ns);
   const json* list = take.find("files", &json::is_array);
   const json* data = take.find("component_data", &json::is_object);

@@ -39,8 +39,9 @@ struct Manifest {
   std::vector<std::string> arguments;
   std::uint32_t uid = 0;
   std::uint64_t threads = 0;
-  std::uint64_t memory_bytes = 0;  // raw bytes of pages saved
-  std::uint64_t stop_ns = 0;       // how long the process stood still
+  std::uint64_t memory_bytes = 0;    // raw bytes of pages saved
+  std::uint64_t left_out_bytes = 0;  // of memory that was not to be saved; the key may be missing
+  std::uint64_t stop_ns = 0;         // how long the process stood still
   std::vector<ManifestFile> files;
   nlohmann::json component_data = nlohmann::json::object();  // a component's own, under its name
   nlohmann::json unknown = nlohmann::json::object();         // keys this version does not know

@@ -46,6 +46,16 @@ TEST(ManifestText, KeepsEveryValue) {
   EXPECT_EQ(after->architecture, "x86_64");
 }
 
+TEST(ManifestText, TellsOfLeftOutMemoryOnlyWhereThereIsSome) {
+  Manifest manifest = full_manifest();
+  EXPECT_EQ(manifest.to_json_text().find("left_out_bytes"), std::string::npos);
+  manifest.left_out_bytes = 1u << 30;
+  const auto after = Manifest::parse(manifest.to_json_text(), "here");
+  ASSERT_OK(after);
+  EXPECT_EQ(after->left_out_bytes, 1u << 30);
+  EXPECT_TRUE(after->unknown.empty());
+}
+
 TEST(ManifestText, KeepsUnknownKeys) {
   const auto manifest = Manifest::parse(changed([](auto& json) {
                                           json["later"] = {{"a", {1, nullptr}}};
@@ -102,6 +112,7 @@ TEST(ManifestText, RefusesMissingMistypedAndImpossibleValues) {
       [](auto& json) { json["pid"] = "1"; },
       [](auto& json) { json["pid"] = 1.5; },
       [](auto& json) { json["uid"] = -1; },
+      [](auto& json) { json["left_out_bytes"] = "1"; },
       [](auto& json) { json["uid"] = 4'294'967'296; },
       [](auto& json) { json["format_version"] = 4'294'967'297; },
       [](auto& json) { json["format_version"] = 0; },

@@ -16,6 +16,7 @@
 #include <cstring>
 
 #include "engine/engine.h"
+#include "gate/memory_table.h"
 #include "os/file_io.h"
 #include "os/privileges.h"
 #include "os/proc.h"
@@ -97,7 +98,8 @@ std::optional<std::string> why_no_user_namespaces() {
 
 class Native : public Component {
  public:
-  explicit Native(unsigned workers) : engine_(builtin_kinds()), workers_(workers) {}
+  Native(unsigned workers, bool skip_dontdump)
+      : engine_(builtin_kinds()), workers_(workers), skip_dontdump_(skip_dontdump) {}
 
   CapabilityReport query(const Target&) const override {
     CapabilityReport report;
@@ -140,19 +142,27 @@ class Native : public Component {
     options.deadline = request.deadline;
     options.workers = workers_;
     options.gate = request.gate;
+    if (request.gate != nullptr) options.memory = memory_options(&request.gate->page());
+    if (request.skip_dontdump || skip_dontdump_) options.memory.skip_dontdump = true;
     CRS_TRY(auto report, engine_.checkpoint(request.pid, writer, std::move(manifest), options, relay));
     return SavedProcess{.path = std::move(report.path),
                         .stop = report.stop,
                         .total = report.total,
                         .memory_bytes = report.memory_bytes,
                         .stored_bytes = report.stored_bytes,
+                        .left_out_bytes = report.left_out_bytes,
+                        .left_out_regions = report.left_out_regions,
                         .threads = report.threads,
                         .restorable = true,
                         .notes = std::move(report.notes)};
   }
 
-  Result<Outlook> examine(Pid pid, Deadline deadline) const override {
-    CRS_TRY(auto report, engine_.examine(pid, deadline));
+  Result<Outlook> examine(const ExamineRequest& request) const override {
+    CRS_TRY(const auto control, find_control_page(request.pid));
+    MemoryOptions memory;
+    if (control) memory = memory_options(&control->page());
+    memory.skip_dontdump = request.skip_dontdump || skip_dontdump_;
+    CRS_TRY(auto report, engine_.examine(request.pid, memory, request.deadline));
     Outlook outlook;
     outlook.blockers = report.blockers.list();
     outlook.notes = report.blockers.notes();
@@ -160,6 +170,8 @@ class Native : public Component {
     outlook.mappings = report.mappings;
     outlook.descriptors = report.descriptors;
     outlook.memory_bytes = report.memory_bytes;
+    outlook.left_out_bytes = report.left_out_bytes;
+    outlook.left_out_regions = report.left_out_regions;
     outlook.stop = report.stop;
     outlook.command = std::move(report.command);
     return outlook;
@@ -210,8 +222,16 @@ class Native : public Component {
   }
 
  private:
+  // Asks what the process of this page wants left out, once it is frozen.
+  static MemoryOptions memory_options(const ControlPage* page) {
+    MemoryOptions options;
+    options.ask = [page](const ProcessMemory& memory) { return memory_wishes(*page, memory); };
+    return options;
+  }
+
   Engine engine_;
   unsigned workers_;
+  bool skip_dontdump_;
 };
 
 constexpr ParameterInfo native_parameters[] = {
@@ -221,6 +241,10 @@ constexpr ParameterInfo native_parameters[] = {
      .help = "threads that read and write memory; 0: as many as suit the machine",
      .minimum = 0,
      .maximum = 256},
+    {.name = "skip_dontdump",
+     .type = ParameterType::boolean,
+     .default_value = "no",
+     .help = "do not save memory that is to be in no core dump (MADV_DONTDUMP): it comes back as zeros"},
 };
 
 }  // namespace
@@ -232,7 +256,8 @@ extern constinit const ComponentInfo component_native{
     .summary = "saves and restores any multi-threaded program from outside, with its pid",
     .parameters = native_parameters,
     .make = [](const ParameterView& values) -> std::unique_ptr<Component> {
-      return std::make_unique<Native>(static_cast<unsigned>(values.integer("workers")));
+      return std::make_unique<Native>(static_cast<unsigned>(values.integer("workers")),
+                                      values.boolean("skip_dontdump"));
     }};
 
 }  // namespace crs

@@ -87,8 +87,8 @@ class None : public Component {
     return saved;
   }
 
-  Result<Outlook> examine(Pid pid, Deadline) const override {
-    CRS_TRY(const auto process, collect(pid));
+  Result<Outlook> examine(const ExamineRequest& request) const override {
+    CRS_TRY(const auto process, collect(request.pid));
     Outlook outlook;
     outlook.threads = process.facts.threads;
     outlook.command = process.facts.stat.comm;

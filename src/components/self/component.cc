@@ -127,9 +127,9 @@ class Self : public Component {
     return saved;
   }
 
-  Result<Outlook> examine(Pid pid, Deadline) const override {
-    CRS_TRY(const auto facts, collect_facts(pid));
-    CRS_TRY(const auto gate, Gate::find(pid));
+  Result<Outlook> examine(const ExamineRequest& request) const override {
+    CRS_TRY(const auto facts, collect_facts(request.pid));
+    CRS_TRY(const auto gate, Gate::find(request.pid));
     Outlook outlook;
     outlook.threads = facts.threads;
     outlook.command = facts.stat.comm;
