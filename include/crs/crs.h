@@ -193,8 +193,11 @@ CRS_PUBLIC int crs_reg_thread(void);
 /* --- Save points -------------------------------------------------------------------------------------------
  */
 
-/* A snapshot of this process in memory (/dev/shm, else $XDG_RUNTIME_DIR), uncompressed, to go back to and
- * then to forget. It does not outlive the process: what one leaves that is killed, the next process of the
+/* A state of this process in memory, to go back to and then to forget. Its own memory is held by a process
+ * beside it, "crs-memory", which a fork made and which does nothing: that takes page tables, and a copy of
+ * each page that is written later. The rest is below /dev/shm, else $XDG_RUNTIME_DIR. Where no such process
+ * can be (a seccomp filter, RLIMIT_NPROC, a process that collects orphans), the memory is copied there as
+ * well. A save point does not outlive its process: what one leaves that is killed, the next process of the
  * same user that makes a save point removes. */
 typedef struct crs_savepoint crs_savepoint;
 
@@ -204,8 +207,12 @@ typedef struct crs_savepoint crs_savepoint;
  * CRS_ERR_STORAGE: no place in memory. */
 CRS_PUBLIC int crs_savepoint_create(crs_savepoint** savepoint, crs_state* state);
 
-/* Returns only on an error, as crs_rollback() does. What is cut off files is not kept. In a forked child,
- * which has no save points: CRS_ERR_USAGE. */
+/* Returns only on an error, as crs_rollback() does, and does no more than it must: what has changed is put
+ * back in the process that there is. It can undo writes to private memory, mappings, threads and descriptors
+ * that are new, signal handlers, positions in files and what was appended to them. Where something else has
+ * changed (shared anonymous memory, closed descriptors, timers, credentials and the like), and where a thread
+ * has ended, the process is made anew as by crs_rollback(), which takes longer and may need rights. What is
+ * cut off files is not kept. In a forked child, which has no save points: CRS_ERR_USAGE. */
 CRS_PUBLIC int crs_savepoint_rollback(crs_savepoint* savepoint);
 
 /* Removes it, and frees the handle also on an error. NULL is well. Needs no crs_init(). errors:

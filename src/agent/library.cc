@@ -47,6 +47,7 @@ struct crs_snapshot {
   std::string directory_wanted, store_wanted, job_wanted;
   std::string component, directory, metadata, job;
   bool cold_start = false;
+  bool for_rollback = false;  // of a save point
   std::uint64_t generation = 0, memory_bytes = 0, stored_bytes = 0, stop_ns = 0;
   pid_t pid = 0;
 };
@@ -176,6 +177,7 @@ std::vector<std::string> checkpoint_words(pid_t pid, const crs_service& service,
   if (options.term) words.emplace_back("--term");
   if (options.stop) words.emplace_back("--stop");
   if (options.skip_dontdump) words.emplace_back("--skip-dontdump");
+  if (snapshot.for_rollback) words.emplace_back("--for-rollback");
   add_parameters(service, words);
   return words;
 }
@@ -684,6 +686,7 @@ int crs_savepoint_create(crs_savepoint** savepoint, crs_state* state) {
     auto made = std::make_unique<crs_savepoint>();
     made->owner = getpid();
     CRS_TRY(made->snapshot.directory_wanted, agent::next_savepoint());
+    made->snapshot.for_rollback = true;
     crs_checkpoint_options options = CRS_CHECKPOINT_OPTIONS_INIT;
     options.compression = "none";
     CRS_TRY(const State now, checkpoint(*default_service(), 0, made->snapshot, options));

@@ -219,10 +219,16 @@ Result<nlohmann::json> ask_crs_with_our_streams(std::vector<std::string> words) 
 }
 
 Result<nlohmann::json> ask_crs_as_orphan(std::vector<std::string> words) {
+  // It must not look at our children before the one that it comes from has been waited for.
+  words.insert(words.end(), {"--await", "3"});
   CRS_TRY(Pipe pipe, make_pipe());
-  CRS_TRY(const pid_t pid,
-          start_crs({.words = std::move(words), .output = pipe.writing.get(), .orphan = true}));
+  CRS_TRY(Pipe start, make_pipe());
+  CRS_TRY(const pid_t pid, start_crs({.words = std::move(words),
+                                      .output = pipe.writing.get(),
+                                      .keep = start.reading.get(),
+                                      .orphan = true}));
   (void)reap(pid);
+  (void)!write(start.writing.get(), "", 1);
   pipe.writing.reset();
   return read_answer(pipe.reading.get(), std::nullopt);
 }

@@ -1,15 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/savepoints.h"
 
+#include <signal.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstdlib>
 #include <filesystem>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <vector>
 
+#include "os/owned_fd.h"
 #include "os/proc.h"
 
 namespace crs::agent {
@@ -79,6 +83,22 @@ void remove_leftovers(const std::string& base) {
   }
 }
 
+// The process that holds the memory of a save point, if it has one: so the snapshot says.
+void end_keeper(const std::filesystem::path& savepoint) {
+  const auto text = read_file((savepoint / "manifest.json").string());
+  if (!text) return;
+  const auto manifest = nlohmann::json::parse(*text, nullptr, false);
+  const nlohmann::json::json_pointer place("/component_data/native/memory_keeper");
+  if (!manifest.is_object() || !manifest.contains(place)) return;
+  const auto& keeper = manifest.at(place);
+  if (!keeper.is_object()) return;
+  const Pid pid(keeper.value("pid", 0));
+  if (pid.v <= 1) return;
+  const OwnedFd process(static_cast<int>(syscall(SYS_pidfd_open, pid.v, 0)));
+  if (!process || start_of(pid) != keeper.value("started", std::uint64_t{0})) return;
+  syscall(SYS_pidfd_send_signal, process.get(), SIGKILL, nullptr, 0);
+}
+
 void remove_own_folder() {
   if (cleaner != getpid()) return;
   const auto folder = find_own_folder();
@@ -106,11 +126,14 @@ void forget_younger_savepoints(const std::string& path) {
   for (const auto& entry : std::filesystem::directory_iterator(mine.parent_path(), problem)) {
     const auto number = parse_number(entry.path().filename().string());
     std::error_code ignored;
-    if (!number || !own || *number > *own) std::filesystem::remove_all(entry.path(), ignored);
+    if (number && own && *number <= *own) continue;
+    end_keeper(entry.path());
+    std::filesystem::remove_all(entry.path(), ignored);
   }
 }
 
 Status remove_savepoint(const std::string& path) {
+  end_keeper(path);
   std::error_code problem;
   std::filesystem::remove_all(path, problem);
   if (problem) return Error::from_errno(problem.value(), "remove " + path, Errc::storage);

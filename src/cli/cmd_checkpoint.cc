@@ -62,6 +62,7 @@ class Checkpoint : public Command {
     app.add_flag("-q,--quiet", quiet_, "no progress and no summary");
     app.add_option("--answer", answer_fd_, "descriptor of the control page that waits for the answer")
         ->group("");
+    app.add_flag("--for-rollback", for_rollback_, "the snapshot need not outlive the process")->group("");
     app.footer(help_text);
   }
 
@@ -117,7 +118,8 @@ class Checkpoint : public Command {
                                                 : stop_ ? AfterCheckpoint::stop
                                                         : AfterCheckpoint::run,
                                        .deadline = deadline,
-                                       .skip_dontdump = skip_dontdump_},
+                                       .skip_dontdump = skip_dontdump_,
+                                       .for_rollback = for_rollback_},
                                       writer, std::move(manifest), progress);
     auto notes = progress.finish();
     if (const auto* error = outcome.error()) {
@@ -218,6 +220,7 @@ class Checkpoint : public Command {
   std::string used_job_;
   int level_ = 1, answer_fd_ = -1;
   bool term_ = false, stop_ = false, skip_dontdump_ = false, json_ = false, quiet_ = false;
+  bool for_rollback_ = false;
 };
 
 }  // namespace

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // crs rollback: a running process goes back to its own snapshot.
 #include <fmt/format.h>
+#include <poll.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -51,6 +52,7 @@ class RollbackCommand : public Command {
         ->type_name("TIME");
     app.add_flag("--json", json_, "tell the result as JSON");
     app.add_flag("-q,--quiet", quiet_, "no progress and no summary");
+    app.add_option("--await", await_fd_, "descriptor that tells when the process is ready")->group("");
     app.footer(help_text);
   }
 
@@ -58,6 +60,7 @@ class RollbackCommand : public Command {
     Report report("rollback " + pid_, json_);
     report.set_quiet(quiet_);
     InterruptGuard interrupt;
+    if (await_fd_ >= 0) await_ready();
     auto done = work(invocation, report, interrupt);
     if (!done && interrupt.signal() != 0) {
       report.fail(done.error(), 128 + interrupt.signal());
@@ -67,6 +70,14 @@ class RollbackCommand : public Command {
   }
 
  private:
+  // The process that asked may have a child for a moment, by which it started us.
+  void await_ready() const {
+    constexpr int limit = 10'000;  // milliseconds; it may have been killed
+    pollfd look{await_fd_, POLLIN, 0};
+    (void)poll(&look, 1, limit);
+    close(await_fd_);
+  }
+
   Result<RolledBack> work(const Invocation& invocation, const Report& report,
                           const InterruptGuard& interrupt) {
     RollbackRequest request;
@@ -118,6 +129,7 @@ class RollbackCommand : public Command {
   int tell(const Report& report, const RolledBack& done) const {
     if (report.json()) {
       return report.answer({{"pid", std::stoi(pid_)},
+                            {"made_anew", done.made_anew},
                             {"stop_ns", done.stop.count()},
                             {"total_ns", done.total.count()},
                             {"notes", done.notes}});
@@ -128,6 +140,7 @@ class RollbackCommand : public Command {
   }
 
   std::string pid_, snapshot_, files_ = "rollback", store_, timeout_;
+  int await_fd_ = -1;
   bool allow_changed_ = false, ignore_cpu_ = false, json_ = false, quiet_ = false;
 };
 

@@ -106,13 +106,14 @@ Status take_lock(const state::MappedFile& file, int fd) {
 }  // namespace
 
 Status AddressSpace::fill(const store::SnapshotReader& snapshot, DeletedFiles& deleted_files,
-                          unsigned workers, Deadline deadline) const {
+                          const std::optional<MemoryKeeper>& keeper, unsigned workers,
+                          Deadline deadline) const {
   CRS_CHECK(map_at(hole_, StagingArea::landing_size, PROT_READ | PROT_WRITE | PROT_EXEC,
                    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0, "landing"));
   std::map<std::pair<std::uint32_t, bool>, OwnedFd> files;  // by index, and whether for writing
   std::set<std::uint32_t> locked;
   OwnedFd zero;
-  std::vector<FillTarget> targets;
+  std::vector<FillTarget> targets, kept;
   for (std::size_t i = 0; i < area_.object_places.size(); ++i) {
     const auto& object = map_.map().objects(static_cast<int>(i));
     const std::uint64_t size = object.size();
@@ -171,6 +172,7 @@ Status AddressSpace::fill(const store::SnapshotReader& snapshot, DeletedFiles& d
         std::memcpy(pointer(at), map_.map().vdso().data(), map_.map().vdso().size());
       } else if (is_filled(mapping)) {
         targets.push_back({0, mapping.start(), mapping.end(), pointer(at)});
+        if (MemoryKeeper::can_hold(mapping)) kept.push_back(targets.back());
       }
     }
     if (has(mapping, mapping_huge_pages)) madvise(pointer(at), size_of(mapping), MADV_HUGEPAGE);
@@ -178,6 +180,7 @@ Status AddressSpace::fill(const store::SnapshotReader& snapshot, DeletedFiles& d
   std::ranges::sort(targets, {},
                     [](const FillTarget& target) { return std::pair(target.space, target.start); });
   if (snapshot.has_pages()) CRS_CHECK(fill_pages(snapshot.pages(), targets, workers, deadline));
+  if (keeper) CRS_CHECK(keeper->fill(kept, workers, deadline));
 
   for (std::size_t i = 0; i < area_.places.size(); ++i) {
     const Mapping& mapping = map_.map().mappings(static_cast<int>(i));
@@ -216,6 +219,18 @@ bool AddressSpace::is_redirected_vdso(const Mapping& mapping) const {
 
 bool AddressSpace::is_filled(const Mapping& mapping) const {
   return mapping.has_content() || is_redirected_vdso(mapping);
+}
+
+void map_in_place(CallBatch& batch, const Mapping& mapping) {
+  batch.call("map " + label(mapping), SYS_mmap, RemoteAddr(mapping.start()), size_of(mapping),
+             static_cast<int>(mapping.protection()), map_flags(mapping) | MAP_FIXED, -1, 0);
+  for (const int advice : advice_of(mapping)) {
+    batch.try_call(SYS_madvise, RemoteAddr(mapping.start()), size_of(mapping), advice);
+  }
+  for (int guard = 0; guard < mapping.guards_size(); guard += 2) {
+    batch.call("guard " + label(mapping), SYS_madvise, RemoteAddr(mapping.guards(guard)),
+               mapping.guards(guard + 1) - mapping.guards(guard), madv_guard_install);
+  }
 }
 
 Status AddressSpace::rebuild(CallBatch& batch, std::span<const Vma> now) const {
@@ -274,15 +289,7 @@ Status AddressSpace::rebuild(CallBatch& batch, std::span<const Vma> now) const {
                  size_of(mapping), MREMAP_MAYMOVE | MREMAP_FIXED, RemoteAddr(mapping.start()));
       continue;
     }
-    batch.call("map " + label(mapping), SYS_mmap, RemoteAddr(mapping.start()), size_of(mapping),
-               static_cast<int>(mapping.protection()), map_flags(mapping) | MAP_FIXED, -1, 0);
-    for (const int advice : advice_of(mapping)) {
-      batch.try_call(SYS_madvise, RemoteAddr(mapping.start()), size_of(mapping), advice);
-    }
-    for (int guard = 0; guard < mapping.guards_size(); guard += 2) {
-      batch.call("guard " + label(mapping), SYS_madvise, RemoteAddr(mapping.guards(guard)),
-                 mapping.guards(guard + 1) - mapping.guards(guard), madv_guard_install);
-    }
+    map_in_place(batch, mapping);
   }
   return ok();
 }

@@ -13,13 +13,18 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
 #include "engine/deleted_files.h"
+#include "engine/memory_keeper.h"
 #include "engine/memory_map.h"
 #include "engine/resource_kind.h"
 #include "engine/staging_area.h"
 
 namespace crs {
+
+// The calls that map anonymous memory at its own address, empty.
+void map_in_place(CallBatch& batch, const state::Mapping& mapping);
 
 class AddressSpace {
  public:
@@ -31,9 +36,9 @@ class AddressSpace {
   RemoteAddr landing() const { return RemoteAddr(hole_); }
 
   // In the forked copy: makes all regions at the hole and fills them from the page file, checking every
-  // checksum.
-  Status fill(const store::SnapshotReader& snapshot, DeletedFiles& deleted_files, unsigned workers,
-              Deadline deadline) const;
+  // checksum, and from the keeper of the rest, if there is one.
+  Status fill(const store::SnapshotReader& snapshot, DeletedFiles& deleted_files,
+              const std::optional<MemoryKeeper>& keeper, unsigned workers, Deadline deadline) const;
 
   // From outside: the calls that clear the way and put everything in place. `now` are the process's mappings.
   // The hole stays, with the landing.

@@ -9,12 +9,14 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 
 #include "engine/collection.h"
 #include "engine/engine.h"
 #include "engine/frozen_state.h"
+#include "engine/memory_keeper.h"
 
 namespace crs {
 namespace {
@@ -80,6 +82,30 @@ Status end(std::optional<FrozenProcess>& target, const CheckpointOptions& option
   return options.gate->kill();
 }
 
+// nullopt: it can have none, and its memory must be written.
+Result<std::optional<MemoryKeeper>> make_keeper(FrozenProcess& target, const CheckpointOptions& options,
+                                                CheckpointReport& report) {
+  auto keeper = MemoryKeeper::create(target, options.deadline);
+  if (keeper) return std::optional<MemoryKeeper>(std::move(*keeper));
+  if (keeper.error().code() != Errc::refused) return std::move(keeper).error();
+  report.notes.push_back(keeper.error().message());
+  return std::optional<MemoryKeeper>();
+}
+
+// What must be written: all, or what the keeper does not hold.
+std::vector<SourceRun> contents_without(const std::optional<MemoryKeeper>& keeper, const MemoryMap& memory) {
+  if (!keeper) return memory.contents();
+  std::vector<SourceRun> runs;
+  const auto& mappings = memory.map().mappings();
+  for (const SourceRun& run : memory.contents()) {
+    const auto after = std::ranges::upper_bound(mappings, run.address, {}, &state::Mapping::start);
+    const bool kept =
+        run.space == 0 && after != mappings.begin() && MemoryKeeper::can_hold(*std::prev(after));
+    if (!kept) runs.push_back(run);
+  }
+  return runs;
+}
+
 }  // namespace
 
 Result<CheckpointReport> Engine::checkpoint(Pid pid, store::SnapshotWriter& writer, store::Manifest manifest,
@@ -118,7 +144,10 @@ Result<CheckpointReport> Engine::checkpoint(Pid pid, store::SnapshotWriter& writ
   saving.workers = options.workers;
   saving.deadline = options.deadline;
   saving.progress = [&](std::uint64_t done, std::uint64_t total) { events.progress(done, total); };
-  saver.start(*target, collection.memory().contents(), writer.pages(), saving);
+  CRS_TRY(auto keeper, options.keep_memory ? make_keeper(*target, options, report)
+                                           : Result<std::optional<MemoryKeeper>>(std::nullopt));
+  const std::vector<SourceRun> runs = contents_without(keeper, collection.memory());
+  saver.start(*target, runs, writer.pages(), saving);
   CRS_CHECK(saver.wait_read());
   manifest.memory_bytes = collection.memory().content_bytes();
   manifest.left_out_bytes = report.left_out_bytes = collection.memory().left_out_bytes();
@@ -135,7 +164,12 @@ Result<CheckpointReport> Engine::checkpoint(Pid pid, store::SnapshotWriter& writ
 
   events.phase("commit");
   CRS_CHECK(options.deadline.check("the snapshot was being made durable"));
+  if (keeper) {
+    keeper->describe(manifest);
+    CRS_CHECK(keeper->stay());
+  }
   CRS_TRY(report.path, writer.commit(std::move(manifest)));
+  if (keeper) keeper->release();
   report.stored_bytes = writer.page_summary().stored_bytes;
   if (options.after == AfterCapture::terminate) {
     CRS_CHECK(end(target, options, report));

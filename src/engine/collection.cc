@@ -7,7 +7,8 @@
 namespace crs {
 
 Status Collection::collect(FrozenProcess& target, const MemoryOptions& options, Blockers& blockers,
-                           store::SnapshotWriter* writer, Deadline deadline) {
+                           store::SnapshotWriter* writer, Deadline deadline,
+                           const std::set<int>* descriptors) {
   QuestionSet questions;
   threads_.ask(target, questions);
   for (const ActiveKind& each : kinds_) {
@@ -21,6 +22,7 @@ Status Collection::collect(FrozenProcess& target, const MemoryOptions& options, 
   }
   CRS_CHECK(make_remote_calls(target, jobs, deadline));
   CollectContext context{target, questions, blockers, writer, &deleted_files_, deadline};
+  context.descriptors = descriptors;
   blockers.set_kind(ThreadTable::section);
   CRS_CHECK(threads_.collect(context).context("threads"));
   for (std::size_t i = 0; i < target.threads().size(); ++i)
@@ -58,16 +60,23 @@ void Collection::choose_memory(const FrozenProcess& target, const MemoryOptions&
   context.left_out = &left_out;
 }
 
-Status Collection::save(store::SnapshotWriter& writer) const {
+Result<std::map<std::string, std::string>> Collection::sections() const {
+  std::map<std::string, std::string> all;
   const auto add = [&](std::string_view name, Result<std::string> bytes) -> Status {
-    CRS_TRY(std::string content, std::move(bytes));
-    return writer.add_section(name, std::move(content));
+    CRS_TRY(all[std::string(name)], std::move(bytes));
+    return ok();
   };
   CRS_CHECK(add(ThreadTable::section, threads_.save()));
   CRS_CHECK(add(MemoryMap::section, memory_.save()));
   CRS_CHECK(add(DeletedFiles::section, deleted_files_.save()));
   CRS_CHECK(add(DescriptorTable::section, descriptors_.save()));
   for (const ActiveKind& each : kinds_) CRS_CHECK(add(each.info->section, each.kind->save()));
+  return all;
+}
+
+Status Collection::save(store::SnapshotWriter& writer) const {
+  CRS_TRY(auto all, sections());
+  for (auto& [name, bytes] : all) CRS_CHECK(writer.add_section(name, std::move(bytes)));
   return ok();
 }
 

@@ -2,6 +2,9 @@
 // Collection: everything that is asked and read of one frozen process.
 #pragma once
 
+#include <map>
+#include <set>
+#include <string>
 #include <vector>
 
 #include "engine/active_kinds.h"
@@ -17,10 +20,13 @@ class Collection {
   explicit Collection(std::span<const KindInfo* const> table) : kinds_(make_kinds(table)) {}
 
   // Makes all calls inside and lets every kind read its part. What cannot be saved is in `blockers`. `writer`
-  // may be null.
+  // may be null. `descriptors`: only these are looked at; null: all.
   Status collect(FrozenProcess& target, const MemoryOptions& options, Blockers& blockers,
-                 store::SnapshotWriter* writer, Deadline deadline);
+                 store::SnapshotWriter* writer, Deadline deadline,
+                 const std::set<int>* descriptors = nullptr);
   Status save(store::SnapshotWriter& writer) const;  // the sections
+  // The sections, by name.
+  Result<std::map<std::string, std::string>> sections() const;
 
   const MemoryMap& memory() const { return memory_; }
   bool needs_rebuilding() const { return needs_rebuilding_; }  // by the program, before it goes on

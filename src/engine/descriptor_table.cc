@@ -231,6 +231,7 @@ Status DescriptorTable::collect(CollectContext& context, std::span<const ActiveK
   CRS_TRY(const auto fds, context.target.proc().fds());
   std::vector<Seen> all;
   for (const RemoteFd fd : fds) {
+    if (context.descriptors != nullptr && !context.descriptors->contains(fd.v)) continue;
     CRS_TRY(Seen seen, look_at(context.target, fd).context([&] { return to_string(fd); }));
     all.push_back(std::move(seen));
   }
@@ -362,6 +363,19 @@ bool DescriptorTable::is_replaced(std::uint32_t description, const RestoreOption
     return descriptor.description() == description &&
            State::source_of(descriptor.number(), options) == State::Source::saved;
   });
+}
+
+std::set<int> DescriptorTable::numbers() const {
+  std::set<int> all;
+  for (const auto& descriptor : state_->table.descriptors()) all.insert(descriptor.number());
+  return all;
+}
+
+std::optional<RemoteFd> DescriptorTable::first_of(std::uint32_t description) const {
+  for (const auto& descriptor : state_->table.descriptors()) {
+    if (descriptor.description() == description) return RemoteFd(descriptor.number());
+  }
+  return std::nullopt;
 }
 
 int DescriptorTable::first_free() const {

@@ -15,6 +15,8 @@
 #pragma once
 
 #include <memory>
+#include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -57,6 +59,9 @@ class DescriptorTable {
   bool is_replaced(std::uint32_t description, const RestoreOptions& options) const;
   // Two numbers, ascending, that no saved descriptor has and that are not open now. errors: refused.
   Result<std::pair<int, int>> two_numbers_aside() const;
+
+  std::set<int> numbers() const;                                      // of all descriptors, after load()
+  std::optional<RemoteFd> first_of(std::uint32_t description) const;  // its lowest number
 
   nlohmann::json describe(std::span<const ActiveKind> kinds) const;
   std::uint64_t count() const;  // descriptors

@@ -43,6 +43,9 @@ struct CheckpointOptions {
   unsigned workers = 0;  // threads that read and write memory; 0: chosen
   Gate* gate = nullptr;  // of a process that takes part; null: it does not
   MemoryOptions memory;  // what is not saved
+  // Its private memory is not written, but kept by a process (memory_keeper.h) that lives as long as it does,
+  // where that can be.
+  bool keep_memory = false;
 };
 
 struct CheckpointReport {
@@ -100,6 +103,7 @@ struct RollbackOptions {
 };
 
 struct RollbackReport {
+  bool made_anew = true;            // by a new program in it; false: it stayed the process that it was
   std::chrono::nanoseconds stop{};  // from the freeze until the process ran again
   std::chrono::nanoseconds total{};
   std::vector<std::string> notes;

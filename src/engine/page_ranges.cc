@@ -7,6 +7,14 @@
 
 namespace crs {
 
+void append(std::vector<PageRange>& set, std::uint64_t start, std::uint64_t end) {
+  if (!set.empty() && set.back().end == start) {
+    set.back().end = end;
+  } else {
+    set.push_back({start, end});
+  }
+}
+
 std::vector<PageRange> united(std::vector<PageRange> ranges) {
   std::erase_if(ranges, [](const PageRange& range) { return range.start >= range.end; });
   std::ranges::sort(ranges, {}, &PageRange::start);

@@ -10,7 +10,11 @@ namespace crs {
 struct PageRange {
   std::uint64_t start = 0;
   std::uint64_t end = 0;
+  friend bool operator==(const PageRange&, const PageRange&) = default;
 };
+
+// Adds a range behind all others of a set.
+void append(std::vector<PageRange>& set, std::uint64_t start, std::uint64_t end);
 
 // Any ranges as such a set: sorted, those that overlap or touch made one, empty ones dropped.
 std::vector<PageRange> united(std::vector<PageRange> ranges);

@@ -29,14 +29,6 @@ constexpr std::uint64_t entry_present = 1ull << 63;
 constexpr std::uint64_t entry_swapped = 1ull << 62;
 constexpr std::uint64_t entry_file = 1ull << 61;
 
-void append(std::vector<PageRange>& ranges, std::uint64_t start, std::uint64_t end) {
-  if (!ranges.empty() && ranges.back().end == start) {
-    ranges.back().end = end;
-  } else {
-    ranges.push_back({start, end});
-  }
-}
-
 Result<std::vector<PageRange>> scan(int pagemap, std::uint64_t start, std::uint64_t end,
                                     ScanArguments arguments) {
   std::vector<PageRange> ranges;

@@ -189,16 +189,65 @@ Status Rebuilder::run() {
 
 Status Rebuilder::unregister_rseq() {
   constexpr int unregister = 1;  // RSEQ_FLAG_UNREGISTER
-  CRS_TRY(const auto rseq, read_rseq_registration(Tid(setup_.pid.v)));
-  if (rseq.address == 0) return ok();
-  leader_batch_.call("unregister rseq", SYS_rseq, RemoteAddr(rseq.address), rseq.size, unregister,
-                     rseq.signature);
+  for (const auto& [id, tid] : host_tids_) {
+    CRS_TRY(const auto rseq, read_rseq_registration(tid));
+    if (rseq.address == 0) continue;
+    CallBatch& batch = id == setup_.ns_pid.v ? leader_batch_ : thread(NsPid(id));  // before its other calls
+    batch.call("unregister rseq", SYS_rseq, RemoteAddr(rseq.address), rseq.size, unregister, rseq.signature);
+  }
+  return ok();
+}
+
+Status Rebuilder::adopt(const FrozenProcess& process, std::span<const NsPid> saved) {
+  constexpr long options = PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACECLONE | PTRACE_O_EXITKILL;
+  const std::uint64_t all_signals = ~std::uint64_t{0};
+  ids_.clear();
+  for (const FrozenThread& thread : process.threads()) {
+    if (ptrace(PTRACE_SETOPTIONS, thread.tid.v, nullptr, options) != 0 ||
+        ptrace(PTRACE_SETSIGMASK, thread.tid.v, sizeof all_signals, &all_signals) != 0)
+      return Error::from_errno(errno, "take over " + to_string(thread.tid), Errc::target_gone);
+    host_tids_[thread.ns_tid.v] = thread.tid;
+    const bool stays = std::ranges::find(saved, thread.ns_tid) != saved.end();
+    (stays ? ids_ : surplus_).push_back(thread.ns_tid);
+  }
+  CRS_TRY(memory_, open_file("/proc/" + std::to_string(setup_.pid.v) + "/mem", O_RDWR));
+  return pwrite_all(memory_.get(), batch_loop(), setup_.landing.v, "the landing");
+}
+
+// Nothing in the process's memory is told of their end: that is as saved.
+Status Rebuilder::end_surplus_threads() {
+  for (const NsPid id : surplus_) {
+    CallBatch& batch = thread(id);
+    batch.try_call(SYS_set_tid_address, nullptr);
+    batch.try_call(SYS_set_robust_list, nullptr, 24);
+  }
+  CRS_CHECK(run());
+  for (const NsPid id : surplus_) {
+    const Tid tid = host_tid(id);
+    CRS_TRY(user_regs_struct registers, registers_of(tid));
+    registers.orig_rax = ~std::uint64_t{0};
+    registers.rip = setup_.landing.v + syscall_in_loop;
+    registers.rax = SYS_exit;
+    registers.rdi = 0;
+    CRS_CHECK(set_registers(tid, registers));
+    CRS_CHECK(resume(tid, PTRACE_CONT));
+    for (int status = 0;;) {
+      const pid_t got = waitpid(tid.v, &status, __WALL | WNOHANG);
+      if (got == tid.v && (WIFEXITED(status) || WIFSIGNALED(status))) break;
+      if (got < 0 && errno != EINTR) break;
+      if (got == tid.v) CRS_CHECK(resume(tid, PTRACE_CONT));
+      CRS_CHECK(setup_.deadline.check("the process was being rebuilt"));
+      std::this_thread::sleep_for(std::chrono::microseconds(50));
+    }
+    host_tids_.erase(id.v);
+  }
+  surplus_.clear();
   return ok();
 }
 
 Status Rebuilder::create_threads(std::span<const NsPid> ids) {
   for (const NsPid id : ids) {
-    if (id == setup_.ns_pid) continue;
+    if (host_tid(id).v != 0) continue;
     for (int attempt = 0;; ++attempt) {
       CallBatch batch;
       clone_args arguments{};

@@ -42,11 +42,18 @@ class Rebuilder : public RebuildContext {
 
   // Waits for the process to stop itself (SIGSTOP) and puts the loop at the landing. errors: target_gone.
   Status begin();
+  // Instead of begin(): a living process of whose threads each is stopped by us, with the landing mapped;
+  // from now on it dies with us. `saved` are the threads it shall have. errors: target_gone.
+  Status adopt(const FrozenProcess& process, std::span<const NsPid> saved);
+  // Those that begin() or adopt() found and that are not to be: ends them. errors: target_gone.
+  Status end_surplus_threads();
+  int memory() const { return memory_.get(); }  // /proc/PID/mem, borrowed
+
   // Runs everything that was queued, and empties the batches.
   Status run();
-  // Queues the end of the C library's registration, which the kernel would otherwise go on writing to.
+  // Queues the end of each thread's registration, which the kernel would otherwise go on writing to.
   Status unregister_rseq();
-  // Makes the threads (all but the leader, which is ids[0]). errors: busy (an id is taken).
+  // Makes the threads that are not there (the leader is ids[0]). errors: busy (an id is taken).
   Status create_threads(std::span<const NsPid> ids);
   // Lets the leader end, as it had in the saved process, while the others go on.
   Status end_leader(const FrozenProcess::EndedLeader& ended);
@@ -99,6 +106,7 @@ class Rebuilder : public RebuildContext {
   Setup setup_;
   OwnedFd memory_;
   std::vector<NsPid> ids_;
+  std::vector<NsPid> surplus_;
   std::map<pid_t, Tid> host_tids_;
   CallBatch leader_batch_;
   std::map<pid_t, CallBatch> thread_batches_;

@@ -139,6 +139,8 @@ class Session {
   Status begin(std::span<const RemoteJob> jobs);
   Status run(std::span<const RemoteJob> jobs);
   Status end();
+  // To be run before the batches.
+  Status set_prologue(std::span<const std::byte> code);
   // The batch of `thread` holds an execve(2).
   Status expect_execution(std::size_t thread);
   bool executed() const { return executed_; }
@@ -183,6 +185,7 @@ class Session {
   std::size_t carrier_ = 0;  // the thread that makes the first and the last call
   RemoteAddr area_;
   RemoteAddr code_;
+  std::optional<RemoteAddr> prologue_;
   std::uint64_t area_size_ = 0;
   std::optional<std::size_t> executes_;  // the thread whose batch holds an execve(2)
   bool executed_ = false;
@@ -411,7 +414,8 @@ Status Session::begin(std::span<const RemoteJob> jobs) {
 Status Session::start(std::size_t thread, RemoteAddr entries, std::size_t count) {
   user_regs_struct registers = for_our_code(state_.threads[thread].registers);
   registers.orig_rax = ~std::uint64_t{0};
-  registers.rip = code_.v;
+  registers.rip = prologue_.value_or(code_).v;
+  registers.r12 = code_.v;
   registers.rbx = entries.v;
   registers.rbp = count;
   registers.rsp = threads_[thread].frame.v + 8;  // rt_sigreturn finds the frame 8 bytes below
@@ -454,6 +458,13 @@ Status Session::set_options(std::size_t thread, long options) {
   if (ptrace(PTRACE_SETOPTIONS, tid(thread).v, nullptr, options) != 0)
     return Error::from_errno(errno, "set how " + to_string(tid(thread)) + " is traced", Errc::target_gone);
   return ok();
+}
+
+Status Session::set_prologue(std::span<const std::byte> code) {
+  constexpr std::uint64_t behind_the_loop = 256;
+  if (code.size() > page_size - behind_the_loop) return Error(Errc::bug, "code that does not fit its page");
+  prologue_ = code_ + behind_the_loop;
+  return state_.write_memory(*prologue_, code);
 }
 
 Status Session::expect_execution(std::size_t thread) {
@@ -597,6 +608,18 @@ Status make_remote_calls(FrozenProcess& process, std::span<const RemoteJob> jobs
   CRS_CHECK(session.end());
   for (const RemoteJob& job : jobs) CRS_CHECK(job.batch->first_failure());
   return ok();
+}
+
+Status run_before_batch(FrozenProcess& process, std::span<const std::byte> code, CallBatch& batch,
+                        Deadline deadline) {
+  CRS_CHECK(deadline.check("the process was about to be asked"));
+  const RemoteJob job{0, &batch};
+  Session session(process, Deadline::after(patience));
+  CRS_CHECK(session.begin(std::span(&job, 1)));
+  CRS_CHECK(session.set_prologue(code));
+  CRS_CHECK(session.run(std::span(&job, 1)));
+  CRS_CHECK(session.end());
+  return batch.first_failure();
 }
 
 Result<bool> execute_remotely(FrozenProcess& process, std::size_t thread, CallBatch& batch,

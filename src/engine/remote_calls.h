@@ -43,6 +43,13 @@ struct RemoteJob {
 // program). A call that had to succeed and did not: that error, after everything has been put back.
 Status make_remote_calls(FrozenProcess& process, std::span<const RemoteJob> jobs, Deadline deadline);
 
+// The same for one batch of the first thread, which runs `code` before it (at most 2 KiB,
+// position-independent). The code starts with rbx at the batch's first entry, rbp counting them, and r12 at
+// the loop that walks them: it goes on by jumping there, uses no stack, and leaves rbx, rbp and rsp as they
+// are.
+Status run_before_batch(FrozenProcess& process, std::span<const std::byte> code, CallBatch& batch,
+                        Deadline deadline);
+
 // Runs a batch with an execve(2) in it. true: it was executed. All other threads are gone then, and the
 // process stands at PTRACE_EVENT_EXEC, at the first instruction of the new program, under its first thread's
 // number; nothing of `process` is true of it any more. false: execve(2) failed, the rest of the batch was

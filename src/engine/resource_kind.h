@@ -15,6 +15,7 @@
 //
 // A checkpoint calls, on a fresh object: ask, [the calls run], collect, save.
 // A restart calls, on a fresh object: load, check | restore_inside | rebuild (per phase), commit.
+// A rollback that needs no new process: load, check | can_rewind_from | rewind (per phase), commit.
 #pragma once
 
 #include <sys/stat.h>
@@ -28,6 +29,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -92,8 +94,9 @@ struct CollectContext {
   store::SnapshotWriter* writer;          // for contents too large for a section; null in `crs check`
   DeletedFiles* deleted_files = nullptr;  // for files without a name
   Deadline deadline{};
-  LeftOutMemory* left_out = nullptr;  // memory that is not to be saved
-  NsPid rebuilder{};                  // the thread that rebuilds some of it after a restart; 0: none
+  LeftOutMemory* left_out = nullptr;           // memory that is not to be saved
+  NsPid rebuilder{};                           // the thread that rebuilds some of it after a restart; 0: none
+  const std::set<int>* descriptors = nullptr;  // only these are looked at; null: all
 };
 
 // --- Restart ---------------------------------------------------------------------------------------------
@@ -163,6 +166,13 @@ struct CommitContext {
   };  // see CheckContext
 };
 
+// Of a process that still lives and goes back (rewind.cc).
+struct RewindContext {
+  RebuildContext& calls;
+  bool equal = false;  // this kind's part is as it was saved
+  std::function<std::optional<RemoteFd>(std::uint32_t id)> descriptor_of;  // the lowest of an open file
+};
+
 // --- The kind itself -------------------------------------------------------------------------------------
 
 class ResourceKind {
@@ -186,6 +196,12 @@ class ResourceKind {
   // Everything else worked and the program is about to run: side effects that cannot be taken back (cutting
   // files).
   virtual Status commit(CommitContext&) { return ok(); }
+
+  // A process that still lives goes back (rewind.cc). Whether rewind() leads from what save() said of it just
+  // now to what load() read; that both are equal is always enough.
+  virtual Result<bool> can_rewind_from(std::string_view /*now*/) const { return false; }
+  // Queues the calls that do it, in this kind's phase.
+  virtual Status rewind(RewindContext&) { return ok(); }
 
   // For `crs inspect`; called after load() or collect().
   virtual nlohmann::json describe() const { return nullptr; }

@@ -100,7 +100,19 @@ Status Restoration::check(Blockers& blockers) {
     blockers.set_kind(each.info->section);
     CRS_CHECK(each.kind->check(context).context(each.info->section));
   }
+  blockers.set_kind(MemoryMap::section);
+  if (const auto found = find_keeper(); !found) {
+    if (found.error().code() != Errc::not_found) return found;
+    blockers.add("memory", found.error().message(), found.error().hint());
+  }
   return space_.plan();
+}
+
+Status Restoration::find_keeper() {
+  CRS_TRY(auto found, MemoryKeeper::find(snapshot_.manifest()));
+  keeper_.reset();
+  if (found) keeper_.emplace(std::move(*found));
+  return ok();
 }
 
 // Whether a thread was running in `code`, or had left it only for a signal handler.
@@ -186,7 +198,8 @@ Status Restoration::fill_inside(int channel) {
     return Error::from_errno(errno, "keep descriptors open")
         .with_hint("the limit of open files (ulimit -n) is too low for this program");
   }
-  CRS_CHECK(space_.fill(snapshot_, deleted_files_, options_.workers, options_.deadline).context("memory"));
+  CRS_CHECK(
+      space_.fill(snapshot_, deleted_files_, keeper_, options_.workers, options_.deadline).context("memory"));
   CRS_CHECK(descriptors_.create(context, kinds_).context("descriptors"));
   for (const Phase phase :
        {Phase::descriptors, Phase::memory, Phase::threads, Phase::signals, Phase::timers, Phase::last}) {
@@ -235,14 +248,23 @@ Status Restoration::finish_outside(Rebuilder& rebuilder) {
     }
     if (phase == Phase::timers) space_.finish(rebuilder.leader());
     if (phase == Phase::last) {
-      CommitContext commit{
-          snapshot_, options_.restore, [&](std::string text) { rebuilder.note(std::move(text)); },
-          [this](std::uint32_t id) { return descriptors_.is_replaced(id, options_.restore); }};
       CRS_CHECK(options_.deadline.check("the process was being rebuilt"));
-      for (const ActiveKind& each : kinds_) CRS_CHECK(each.kind->commit(commit).context(each.info->section));
+      CRS_CHECK(commit(rebuilder));
     }
     CRS_CHECK(rebuilder.run());
   }
+  return let_go(rebuilder, space_.landing(), space_.hole_size());
+}
+
+Status Restoration::commit(Rebuilder& rebuilder) {
+  CommitContext context{snapshot_, options_.restore,
+                        [&](std::string text) { rebuilder.note(std::move(text)); },
+                        [this](std::uint32_t id) { return descriptors_.is_replaced(id, options_.restore); }};
+  for (const ActiveKind& each : kinds_) CRS_CHECK(each.kind->commit(context).context(each.info->section));
+  return ok();
+}
+
+Status Restoration::let_go(Rebuilder& rebuilder, RemoteAddr hole, std::uint64_t size) {
   std::vector<user_regs_struct> registers;
   for (std::size_t i = 0; i < threads_.size(); ++i) {
     registers.push_back(threads_.registers(i));
@@ -250,7 +272,7 @@ Status Restoration::finish_outside(Rebuilder& rebuilder) {
     CRS_TRY(registers[i], rebuilder.wait_again(threads_.ids()[i], registers[i], threads_.limit_left(i)));
   }
   if (const auto ended = threads_.ended_leader()) CRS_CHECK(rebuilder.end_leader(*ended));
-  CRS_CHECK(rebuilder.leave(threads_.ids().front(), space_.landing(), space_.hole_size()));
+  CRS_CHECK(rebuilder.leave(threads_.ids().front(), hole, size));
   for (std::size_t i = 0; i < threads_.size(); ++i) {
     if (is_interrupted(registers[i])) CRS_CHECK(rebuilder.to_signal_stop(threads_.ids()[i]));
     CRS_CHECK(threads_.set_state(i, rebuilder.host_tid(threads_.ids()[i]), registers[i]));

@@ -86,6 +86,10 @@ Status check_state(Pid pid, const ProcDir& proc, const ProcFields& status) {
   return ok();
 }
 
+Error after_no_return(Error error) {
+  return std::move(error.add_context("after the point of no return, so the process has ended"));
+}
+
 class Rollback {
  public:
   Rollback(std::span<const KindInfo* const> kinds, Pid pid, const store::SnapshotReader& snapshot,
@@ -99,6 +103,10 @@ class Rollback {
   PartReport check_in_guise();
   Result<FrozenProcess> freeze();
   Status check_frozen(FrozenProcess& target) const;
+  void check_new_program(const Restoration& restoration, Blockers& blockers) const;
+  Status check_new_program_in_guise(const ProcDir& proc) const;
+  Status prepare_rewind();
+  Result<bool> rewind(FrozenProcess& target);
   NewProgram new_program(const std::string& channel) const;
 
   std::span<const KindInfo* const> kinds_;
@@ -107,7 +115,63 @@ class Rollback {
   const RollbackOptions& options_;
   Events& events_;
   std::vector<std::string> notes_;
+  RestartOptions rewind_options_;
+  std::optional<Restoration> restoration_;  // that may rewind it
 };
+
+// That the process may be made anew in place, with all its threads.
+void Rollback::check_new_program(const Restoration& restoration, Blockers& blockers) const {
+  check_place(restoration.threads(), can_be_shown_as(snapshot_.manifest().executable, options_.program),
+              blockers);
+}
+
+Status Rollback::check_new_program_in_guise(const ProcDir& proc) const {
+  CRS_TRY(auto report, ask_in_guise_of(proc, [this] {
+            PartReport answer;
+            Blockers blockers;
+            Restoration restoration(kinds_, snapshot_, {});
+            auto status = restoration.load();
+            if (status) check_new_program(restoration, blockers);
+            if (status) status = blockers.to_status("the process cannot go back to this snapshot");
+            if (!status) answer.error = std::move(status).error();
+            return answer;
+          }));
+  if (report.error) return std::move(*report.error);
+  return ok();
+}
+
+// Before anything is frozen. Nothing where the snapshot holds the memory itself.
+Status Rollback::prepare_rewind() {
+  CRS_TRY(const auto keeper, MemoryKeeper::find(snapshot_.manifest()));
+  if (!keeper) return ok();
+  rewind_options_ = {.restore = options_.restore, .deadline = options_.deadline, .workers = options_.workers};
+  rewind_options_.restore.in_place = true;
+  rewind_options_.restore.parent_waits = true;
+  rewind_options_.restore.replaced = pid_;
+  restoration_.emplace(kinds_, snapshot_, rewind_options_);
+  CRS_CHECK(restoration_->load().context(snapshot_.path()));
+  Blockers blockers;
+  CRS_CHECK(restoration_->check(blockers));
+  return blockers.to_status("the process cannot go back to this snapshot");
+}
+
+// As the process that it is. false: it must be made anew, and nothing has happened to it.
+Result<bool> Rollback::rewind(FrozenProcess& target) {
+  if (!restoration_) return false;
+  auto plan = restoration_->plan_rewind(target, kinds_);
+  if (!plan && plan.error().code() != Errc::unsupported) return std::move(plan).error();
+  if (plan) {
+    auto done = restoration_->rewind(target, *plan, notes_);
+    if (done) return true;
+    Error error = std::move(done).error();
+    if (error.code() != Errc::unsupported) return after_no_return(std::move(error));
+    plan = std::move(error);
+  }
+  const std::string why = "the process must be made anew (" + plan.error().message() + ")";
+  CRS_CHECK(check_new_program_in_guise(target.proc()).context(why));
+  notes_.push_back(why);
+  return false;
+}
 
 PartReport Rollback::check_in_guise() {
   PartReport report;
@@ -120,8 +184,7 @@ PartReport Rollback::check_in_guise() {
     Restoration restoration(kinds_, snapshot_, options);
     CRS_CHECK(restoration.load().context(snapshot_.path()));
     CRS_CHECK(restoration.check(blockers));
-    check_place(restoration.threads(), can_be_shown_as(snapshot_.manifest().executable, options_.program),
-                blockers);
+    if (!restoration.has_keeper()) check_new_program(restoration, blockers);
     if (access(options_.program.c_str(), X_OK) != 0)
       return Error::from_errno(errno, "run " + options_.program + " as the process");
     // The files of the snapshot are open here, and must be opened there once more.
@@ -200,6 +263,7 @@ Result<RollbackReport> Rollback::run() {
   const auto start = Clock::now();
   events_.phase("check");
   CRS_CHECK(check());
+  CRS_CHECK(prepare_rewind());
   CRS_TRY(ReportChannel channel, ReportChannel::open());
   const OwnedFd pidfd(static_cast<int>(syscall(SYS_pidfd_open, pid_.v, 0)));
   if (!pidfd) return Error::from_errno(errno, "pidfd_open " + to_string(pid_), Errc::target_gone);
@@ -212,17 +276,23 @@ Result<RollbackReport> Rollback::run() {
   }
   const Clock::time_point frozen_at(target->stopped_at());
   CRS_CHECK(check_frozen(*target));
+  RollbackReport report;
+  events_.phase("rewind");
+  CRS_TRY(const bool back, rewind(*target));
+  if (back) {
+    report.made_anew = false;
+    report.stop = Clock::now() - frozen_at;
+    report.total = Clock::now() - start;
+    report.notes = std::move(notes_);
+    return report;
+  }
   events_.phase("replace");
   CRS_CHECK(replace_program(*target, new_program(channel.name()), options_.deadline));
 
   events_.phase("restore");
-  const auto after_no_return = [](Error error) {
-    return std::move(error.add_context("after the point of no return, so the process has ended"));
-  };
   auto told = channel.receive(pid_, pidfd.get());
   if (!told) return after_no_return(std::move(told).error());
   if (told->error) return after_no_return(std::move(*told->error));
-  RollbackReport report;
   report.stop = Clock::now() - frozen_at;
   report.total = Clock::now() - start;
   report.notes = std::move(notes_);

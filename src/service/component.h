@@ -75,6 +75,8 @@ struct CheckpointRequest {
   Deadline deadline;
   Gate* gate = nullptr;  // set by the service, of a process that takes part: freeze only while it is open
   bool skip_dontdump = false;  // memory that is to be in no core dump (MADV_DONTDUMP) is not saved either
+  // The snapshot is for this process to go back to, and need not outlive it.
+  bool for_rollback = false;
 };
 
 struct SavedProcess {
@@ -143,6 +145,7 @@ struct RollbackRequest {
 };
 
 struct RolledBack {
+  bool made_anew = true;             // false: only what had changed was put back
   std::chrono::nanoseconds stop{};   // how long the process stood still
   std::chrono::nanoseconds total{};  // the whole operation
   std::vector<std::string> notes;

@@ -7,10 +7,18 @@ import os
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
-from case import OK, Case, main, wait_until  # noqa: E402  pylint: disable=wrong-import-position
+from case import OK, Case, child_pids, is_alive, main, wait_until  # noqa: E402  pylint: disable=wrong-import-position
 
 TIMES = int(os.environ.get("CRS_TEST_TIMES", "20"))
 REFUSED = 4  # exit status of rolls_back
+
+
+def command_of(pid):
+    try:
+        with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
 
 
 class GoingBack(Case):
@@ -60,6 +68,26 @@ class GoingBack(Case):
         self.assertEqual(popen.wait(120), OK, self.text("program.out.err"))
         self.assertEqual(self.text("log"), "continue\n" + "restarts\n" * TIMES)
         self.assertEqual(self.places(popen.pid), [])
+
+    def keepers(self):
+        """Processes that keep the memory of others (their names are in no case's way: each has its own parent)."""
+        return [pid for pid in child_pids(os.getpid()) if command_of(pid) == "crs-memory" and is_alive(pid)]
+
+    def test_changes_are_undone_in_the_process_that_there_is(self):
+        """With threads, which an ordinary user's process could not make anew."""
+        popen = self.start("rewinds", str(TIMES))
+        self.assertEqual(popen.wait(120), OK, self.text("program.out.err"))
+        self.assertEqual(self.text("program.out"), f"rounds {TIMES}\n")
+        wait_until(lambda: not self.keepers(), 10, "the end of those that kept its memory")
+
+    def test_a_thread_that_has_ended_comes_back(self):
+        popen = self.start("rewinds", "3", "end")
+        status = popen.wait(120)
+        if self.account.is_root:
+            self.assertEqual(status, OK, self.text("program.out.err"))
+        else:
+            self.assertEqual(status, REFUSED, self.text("program.out.err"))
+            self.assertIn("CAP_CHECKPOINT_RESTORE", self.text("program.out.err"))
 
     def test_what_a_killed_process_leaves_is_removed_by_the_next(self):
         popen = self.start("save_points", "1", "stay")

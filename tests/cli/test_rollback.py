@@ -17,7 +17,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 from case import (BAD_SNAPSHOT, NO_PERMISSION, NOT_FOUND, OK, REFUSED, TIMED_OUT, USAGE, Case, main,  # noqa: E402  pylint: disable=wrong-import-position
                   state_letter, status_field, wait_until)
-from processes import Skip, ordinary_user  # noqa: E402  pylint: disable=wrong-import-position
+from processes import Skip, is_alive, ordinary_user  # noqa: E402  pylint: disable=wrong-import-position
 
 TIMES = int(os.environ.get("CRS_TEST_TIMES", "30"))
 KILLS = int(os.environ.get("CRS_TEST_KILLS", "15"))
@@ -32,6 +32,9 @@ while not os.path.exists("stop"):
     time.sleep(0.005)
 sys.exit(9)
 """
+# Then something that a rollback cannot put back in the process that there is.
+SHARING = COUNTER.replace("count = 0", "import mmap\ncount, shared = 0, None").replace(
+    "    count += 1", "    count += 1\n    if os.path.exists('share') and shared is None: shared = mmap.mmap(-1, 4096)")
 PARENT = """
 import subprocess, sys, time
 time.sleep(0.3)
@@ -181,6 +184,76 @@ while True:
         self.assertLess(after[2], resident * 1.2)
         self.assert_unharmed(popen.pid)
         self.assert_no_processes()
+
+    # ------------------------------------------------------------- without a new process (memory_keeper.h)
+
+    def keeper_of(self, snapshot):
+        with open(os.path.join(snapshot, "manifest.json"), encoding="utf-8") as file:
+            return json.load(file)["component_data"]["native"]["memory_keeper"]["pid"]
+
+    def test_process_that_is_not_made_anew(self):
+        popen = self.start_counter()
+        before = self.look(popen.pid)
+        snapshot = self.checkpoint(popen.pid, "--for-rollback")
+        keeper = self.keeper_of(snapshot)
+        for _ in range(TIMES // 3):
+            self.wait_for_lines("out", self.bytes("out").count(b"\n") + 5)
+            told = json.loads(self.rollback(popen.pid, snapshot, "--json").out)
+            self.assertFalse(told["made_anew"], told)
+        self.assert_unharmed(popen.pid, before, skip=POSITIONS)
+        self.assertEqual(os.listdir(f"/proc/{keeper}/task"), [str(keeper)])
+        self.assertEqual(len(os.listdir(f"/proc/{keeper}/fd")), 1, "it holds on to nothing but the program's end")
+        self.assertNotEqual(os.getsid(keeper), os.getsid(popen.pid))
+        self.write("stop", "")
+        self.assertEqual(popen.wait(20), 9)
+        counted = [int(line.split()[0]) for line in self.text("out").splitlines()]
+        self.assertEqual(counted, list(range(1, len(counted) + 1)))
+        self.assert_no_processes()
+
+    def test_threads_that_are_not_made_anew(self):
+        popen = self.start_threads()
+        before = self.look(popen.pid)
+        snapshot = self.checkpoint(popen.pid, "--for-rollback")
+        for _ in range(5):
+            told = json.loads(self.rollback(popen.pid, snapshot, "--json").out)
+            self.assertFalse(told["made_anew"], told)
+            now = self.beats()
+            wait_until(lambda n=now: self.beats() != n, 10, "the program going on")
+        self.assert_unharmed(popen.pid, before)
+        self.write("stop", "")
+        self.assertEqual(popen.wait(20), 0, self.text("program.out.err"))
+
+    def test_where_too_much_has_changed_it_is_made_anew(self):
+        self.write("counter.py", SHARING)
+        popen = self.start("python3", "counter.py")
+        self.wait_for_lines("out", 5)
+        snapshot = self.checkpoint(popen.pid, "--for-rollback")
+        self.write("share", "")
+        self.wait_for_lines("out", self.bytes("out").count(b"\n") + 20)
+        told = json.loads(self.rollback(popen.pid, snapshot, "--json").out)
+        self.assertTrue(told["made_anew"], told)
+        self.assertTrue(any("shared anonymous memory" in note for note in told["notes"]), told)
+        self.write("stop", "")
+        self.assertEqual(popen.wait(20), 9)
+        counted = [int(line.split()[0]) for line in self.text("out").splitlines()]
+        self.assertEqual(counted, list(range(1, len(counted) + 1)))
+
+    def test_memory_that_nobody_keeps_any_more(self):
+        popen = self.start_counter()
+        snapshot = self.checkpoint(popen.pid, "--for-rollback")
+        os.kill(self.keeper_of(snapshot), signal.SIGKILL)
+        wait_until(lambda: not is_alive(self.keeper_of(snapshot)), 10, "the keeper's end")
+        self.assert_refused(popen, snapshot, REFUSED, "kept the memory", "gone")
+        answer = self.crs("restart", snapshot, "--detach")
+        self.assertEqual(answer.status, REFUSED, answer)
+        self.assert_says(answer, "kept the memory")
+        self.assert_unharmed(popen.pid)
+
+    def test_memory_is_kept_no_longer_than_the_program_lives(self):
+        popen = self.start_counter()
+        snapshot = self.checkpoint(popen.pid, "--for-rollback")
+        self.kill(popen)
+        wait_until(lambda: not is_alive(self.keeper_of(snapshot)), 10, "the keeper's end")
 
     def test_program_in_a_pid_namespace(self):
         """Where a restart brought it back under its old number inside; for us it has another one."""
@@ -333,6 +406,11 @@ while True:
     # --------------------------------------------------------------------------------------- crs is killed
 
     def test_killed_at_random_moments(self):
+        for more in ((), ("--for-rollback",)):
+            with self.subTest(more=more):
+                self.kill_at_random_moments(more)
+
+    def kill_at_random_moments(self, more):
         seed = int(os.environ.get("CRS_TEST_SEED", random.randrange(1 << 30)))
         moments = random.Random(seed)
         print(f"CRS_TEST_SEED={seed}", flush=True)
@@ -340,7 +418,7 @@ while True:
         for _ in range(KILLS):
             if popen is None or popen.poll() is not None:
                 popen = self.start_counter()
-                snapshot = self.checkpoint(popen.pid)
+                snapshot = self.checkpoint(popen.pid, *more)
                 longest = self.rollback(popen.pid, snapshot).seconds
             process = subprocess.Popen([self.crs_path, "rollback", str(popen.pid), snapshot], cwd=self.work, env=self.environment(),
                                        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -352,7 +430,12 @@ while True:
             process.wait()
             self.runs_or_is_gone(popen)
             gone += popen.poll() is not None
-        self.assertLess(gone, max(3, KILLS // 3), "it should be gone only where the kill met the moment of execution")
+        most = KILLS if more else max(3, KILLS // 3)
+        self.assertLess(gone, most, "it should be gone only where the kill came after the point of no return")
+        if popen.poll() is None:
+            self.rollback(popen.pid, snapshot)
+            popen.kill()
+            popen.wait()
 
     def runs_or_is_gone(self, popen):
         """What another helper finishes is waited for; never stopped, never left traced."""

@@ -142,8 +142,12 @@ class Native : public Component {
     options.deadline = request.deadline;
     options.workers = workers_;
     options.gate = request.gate;
-    if (request.gate != nullptr) options.memory = memory_options(&request.gate->page());
-    if (request.skip_dontdump || skip_dontdump_) options.memory.skip_dontdump = true;
+    options.keep_memory = request.for_rollback;
+    // What a keeper holds costs nothing, and comes back as it was.
+    if (!request.for_rollback) {
+      if (request.gate != nullptr) options.memory = memory_options(&request.gate->page());
+      if (request.skip_dontdump || skip_dontdump_) options.memory.skip_dontdump = true;
+    }
     CRS_TRY(auto report, engine_.checkpoint(request.pid, writer, std::move(manifest), options, relay));
     return SavedProcess{.path = std::move(report.path),
                         .stop = report.stop,
@@ -214,7 +218,10 @@ class Native : public Component {
     options.arguments = request.arguments;
     options.environment = request.environment;
     CRS_TRY(auto report, engine_.rollback(request.pid, snapshot, options, relay));
-    return RolledBack{.stop = report.stop, .total = report.total, .notes = std::move(report.notes)};
+    return RolledBack{.made_anew = report.made_anew,
+                      .stop = report.stop,
+                      .total = report.total,
+                      .notes = std::move(report.notes)};
   }
 
   Result<nlohmann::json> inspect(const store::SnapshotReader& snapshot) const override {

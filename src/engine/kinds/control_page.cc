@@ -44,6 +44,9 @@ class ControlPageKind : public ResourceKind {
     return ok();
   }
 
+  // What the page held is in place, as after a restart.
+  Status rewind(RewindContext& context) override { return rebuild(context.calls); }
+
   Status rebuild(RebuildContext& context) override {
     if (state_.address() == 0) return ok();
     ControlPage page;

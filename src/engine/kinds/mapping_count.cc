@@ -46,6 +46,7 @@ class MappingCountKind : public ResourceKind {
     return ok();
   }
   Status check(CheckContext& context) override { return refuse_too_many(context.blockers); }
+  Result<bool> can_rewind_from(std::string_view) const override { return true; }
   nlohmann::json describe() const override { return {{"mappings", state_.mappings()}}; }
 
  private:

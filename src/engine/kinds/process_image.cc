@@ -111,6 +111,9 @@ class ProcessImageKind : public ResourceKind {
     return ok();
   }
 
+  Result<bool> can_rewind_from(std::string_view) const override { return true; }
+  Status rewind(RewindContext& context) override { return context.equal ? ok() : rebuild(context.calls); }
+
   Status rebuild(RebuildContext& context) override {
     CallBatch& batch = context.leader();
     prctl_mm_map map{};

@@ -23,6 +23,7 @@
 // Kernel interfaces: open(2), proc(5) fdinfo, fcntl(2).   Round trip: tests/targets/regular_files_*.cc
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -213,6 +214,22 @@ class RegularFilesKind : public ResourceKind {
     return fd;
   }
 
+  // Positions can be put back, and lengths are by commit().
+  Result<bool> can_rewind_from(std::string_view now) const override {
+    state::RegularFiles other;
+    CRS_CHECK(from_section(now, other));
+    return without_changes(state_).SerializeAsString() == without_changes(other).SerializeAsString();
+  }
+  Status rewind(RewindContext& context) override {
+    for (const auto& file : state_.files()) {
+      const auto fd = context.descriptor_of(file.id());
+      if (!fd) return Error(Errc::bug, file.path() + " has no descriptor");
+      context.calls.leader().call("go to the old position in " + file.path(), SYS_lseek, *fd, file.position(),
+                                  SEEK_SET);
+    }
+    return ok();
+  }
+
   Status commit(CommitContext& context) override {
     if (context.options.files != FilesPolicy::rollback) return ok();
     std::vector<Cut> cuts;
@@ -252,6 +269,19 @@ class RegularFilesKind : public ResourceKind {
   static bool is_mapped_shared(const FrozenProcess& target, std::uint64_t inode) {
     return std::ranges::any_of(target.vmas(),
                                [&](const Vma& vma) { return vma.shared && vma.inode == inode; });
+  }
+
+  // What a program that goes on changes, and a rollback undoes.
+  static state::RegularFiles without_changes(state::RegularFiles files) {
+    for (auto& file : *files.mutable_files()) {
+      file.clear_position();
+      file.clear_size();
+      file.clear_mtime_ns();
+      file.clear_ctime_ns();
+      file.clear_content();
+      file.clear_mapped_shared();
+    }
+    return files;
   }
 
   // Through any description, not only this one.

@@ -78,6 +78,9 @@ class SignalActionsKind : public ResourceKind {
   }
 
   // All of them, since the restorer's own actions are what the process has now.
+  Result<bool> can_rewind_from(std::string_view) const override { return true; }
+  Status rewind(RewindContext& context) override { return context.equal ? ok() : rebuild(context.calls); }
+
   Status rebuild(RebuildContext& context) override {
     std::array<KernelAction, last_signal> actions{};
     for (const auto& saved : state_.action()) {
