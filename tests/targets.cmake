@@ -44,7 +44,10 @@ foreach(source IN LISTS target_sources)
     add_executable(target_${name} ${source})
     set_target_properties(target_${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${target_directory} OUTPUT_NAME ${name})
     target_include_directories(target_${name} PRIVATE ${CMAKE_SOURCE_DIR})
-    target_compile_options(target_${name} PRIVATE -O1 -g -pthread -fno-sanitize=all ${flags})
+    # clang calls it an error to be told of linking while it compiles.
+    set(compile_flags ${flags})
+    list(FILTER compile_flags EXCLUDE REGEX "^-(no-)?pie$|^-static|^-l|^-Wl,")
+    target_compile_options(target_${name} PRIVATE -O1 -g -pthread -fno-sanitize=all ${compile_flags})
     target_link_options(target_${name} PRIVATE -pthread -fno-sanitize=all ${flags})
   endif()
 
