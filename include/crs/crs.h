@@ -111,9 +111,10 @@ CRS_PUBLIC const char* crs_snapshot_metadata_filename(const crs_snapshot* snapsh
 CRS_PUBLIC bool crs_snapshot_cold_start(const crs_snapshot* snapshot); /* it came from crs_snapshot_open() */
 CRS_PUBLIC const char* crs_snapshot_job(const crs_snapshot* snapshot);
 CRS_PUBLIC uint64_t crs_snapshot_generation(const crs_snapshot* snapshot);
-CRS_PUBLIC pid_t crs_snapshot_pid(const crs_snapshot* snapshot);             /* of the saved process */
-CRS_PUBLIC uint64_t crs_snapshot_memory_bytes(const crs_snapshot* snapshot); /* saved, uncompressed */
-CRS_PUBLIC uint64_t crs_snapshot_stored_bytes(const crs_snapshot* snapshot); /* on disk */
+CRS_PUBLIC pid_t crs_snapshot_pid(const crs_snapshot* snapshot);               /* of the saved process */
+CRS_PUBLIC uint64_t crs_snapshot_memory_bytes(const crs_snapshot* snapshot);   /* saved, uncompressed */
+CRS_PUBLIC uint64_t crs_snapshot_left_out_bytes(const crs_snapshot* snapshot); /* that it was spared */
+CRS_PUBLIC uint64_t crs_snapshot_stored_bytes(const crs_snapshot* snapshot);   /* on disk */
 CRS_PUBLIC uint64_t crs_snapshot_stop_ns(const crs_snapshot* snapshot); /* how long the process stood still */
 
 /* --- The eight operations ----------------------------------------------------------------------------------
@@ -262,6 +263,45 @@ CRS_PUBLIC int crs_quiesce_begin(uint64_t lifetime_ns, uint32_t* token);
 /* errors: CRS_ERR_USAGE (no such session), CRS_ERR_TIMEOUT (it had ended by itself). Of one that a restart
  * ended: CRS_SUCCESS. */
 CRS_PUBLIC int crs_quiesce_end(uint32_t token);
+
+/* --- Memory that is not saved ------------------------------------------------------------------------------
+ */
+
+/* Scratch memory, caches and what can be computed again need not be in a snapshot. Of an excluded range all
+ * whole pages are left out; the bytes in the pages at its edges are saved, unless what is next to them is
+ * excluded as well. Of private memory they come back as zeros, of a private mapping of a file as the file has
+ * them, of shared memory of the process alone as zeros. Files that are mapped shared, and memory files, are
+ * no memory of the process: nothing changes for them. In the process that goes on nothing changes either.
+ *
+ * Regions are ranges of addresses: what is mapped there at the moment of a checkpoint is meant, and where
+ * nothing is they mean nothing. So forget a region before its memory is freed. They may overlap. `label` is
+ * copied (79 bytes of it), and stands in the snapshot; `id` may be NULL. A forked child has its parent's; the
+ * last crs_finalize() forgets all. They concern component native; self and none save no mappings.
+ *
+ * Saved whatever is excluded: the stack of a thread from its stack pointer on, where that points into the
+ * excluded range, its thread-local storage, what the kernel and this library need. */
+
+/* Rebuilds what was excluded, in each process that is brought back from a snapshot or has gone back to one.
+ * A thread of the library calls it, with all signals blocked; one after the other, as they were excluded; and
+ * before anything else of the program runs: the other threads stand where they stood in the image. So it must
+ * not wait for them, or for a lock that one of them may have held: that of malloc(3) and of stdio(3) among
+ * them, unless hooks keep the others out of there while the image is taken. It may make threads of its own,
+ * and may not call this library, critical sections excepted. An answer other than 0, or more time than
+ * parameter service.hook_limit allows (60 s), fails the restart: the process is ended, and the snapshot is as
+ * it was. */
+typedef int (*crs_memory_rebuild)(void* pointer, size_t bytes, void* context);
+
+/* `rebuild` may be NULL. errors: CRS_ERR_USAGE (no label, no address, 0 bytes, beyond the address space),
+ * CRS_ERR_REFUSED (more than 1048576 regions). In a forked child, what is to be rebuilt is saved until its
+ * first crs_init(). */
+CRS_PUBLIC int crs_memory_exclude(const char* label, void* pointer, size_t bytes, crs_memory_rebuild rebuild,
+                                  void* context, uint64_t* id);
+/* This is saved all the same, with the rest of its pages, wherever it lies in what is excluded: to exclude an
+ * arena and include parts of it is to save those only. It also holds against skip_dontdump. errors: as above.
+ */
+CRS_PUBLIC int crs_memory_include(const char* label, const void* pointer, size_t bytes, uint64_t* id);
+/* From now on the region is nothing special. errors: CRS_ERR_USAGE (there is none with this id). */
+CRS_PUBLIC int crs_memory_forget(uint64_t id);
 
 /* --- State of one's own (component self) -------------------------------------------------------------------
  */

@@ -65,6 +65,7 @@ void after_fork() {
   ControlPage* const old = the_page.load();
   if (old == nullptr) return;
   const std::uint64_t restarts = old->restarts;
+  const std::uint64_t memory = old->memory.load();
   char origin[sizeof old->origin];
   std::memcpy(origin, old->origin, sizeof origin);
   if (page_file_is_open()) close(page_file.load());
@@ -73,6 +74,7 @@ void after_fork() {
     if (const auto page = map_file(file->get(), old)) {
       page_file.store(file->release());
       (*page)->restarts = restarts;
+      (*page)->memory.store(memory);
       std::memcpy((*page)->origin, origin, sizeof origin);
       return;
     }
@@ -80,7 +82,7 @@ void after_fork() {
   // Without a page of its own it takes no part; the sections still nest.
   if (mmap(old, control_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) !=
       MAP_FAILED)
-    new (old) ControlPage;
+    (new (old) ControlPage)->memory.store(memory);
 }
 
 }  // namespace

@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "agent/critical_sections.h"
+#include "agent/memory_regions.h"
 #include "gate/control_page.h"
 #include "os/file_io.h"
 #include "os/futex.h"
@@ -45,6 +46,7 @@ struct Hooks {
   std::vector<Hook> prepared;  // a copy of those that got ready
   bool busy = false;           // from the first PREPARE to the last hook of that checkpoint
   bool has_thread = false;
+  bool rebuilds = false;  // keep_thread()
   std::uint64_t next_id = 1;
 };
 Hooks hooks;
@@ -165,9 +167,17 @@ void rest(ControlPage& page, Turn now) {
   }
 }
 
+Turn rebuild(ControlPage& page) {
+  calling = true;
+  const Turn next = memory::rebuild(page);
+  calling = false;
+  return next;
+}
+
 [[noreturn]] void serve() {
   never_wait();
   ControlPage& page = *control_page();
+  page.rebuilder.store(gettid());
   for (;;) {
     const Turn now = turn_of(page);
     switch (now) {
@@ -175,6 +185,7 @@ void rest(ControlPage& page, Turn now) {
       case Turn::captured: recover(those_concerned(), {CRS_PHASE_POST_IMAGE, CRS_PHASE_CONTINUE}); break;
       case Turn::failed: recover(those_concerned(), {CRS_PHASE_ERROR}); break;
       case Turn::ending: recover(those_concerned(), {CRS_PHASE_TERM}); break;
+      case Turn::rebuild: (void)pass(page, now, rebuild(page)); continue;
       case Turn::restarted: recover(those_concerned(), {CRS_PHASE_RESTART_PRE, CRS_PHASE_RESTART}); break;
       case Turn::idle:
       case Turn::prepared:
@@ -225,7 +236,7 @@ Status check_removal() {
 }
 
 void publish_count() {
-  control_page()->hooks.store(static_cast<std::uint32_t>(hooks.all.size()));
+  control_page()->hooks.store(static_cast<std::uint32_t>(hooks.all.size() + (hooks.rebuilds ? 1 : 0)));
 }
 
 }  // namespace
@@ -261,6 +272,14 @@ Status remove_all_hooks() {
   std::unique_lock lock(hooks.mutex);
   hooks.changed.wait(lock, [] { return !hooks.busy; });
   hooks.all.clear();
+  publish_count();
+  return ok();
+}
+
+Status keep_thread(bool wanted) {
+  const std::scoped_lock lock(hooks.mutex);
+  if (wanted) CRS_CHECK(make_thread());
+  hooks.rebuilds = wanted;
   publish_count();
   return ok();
 }

@@ -33,6 +33,8 @@ Status remove_all_hooks();
 // Makes the thread where there are hooks and none runs them: in a forked child.
 Status arm();
 bool is_in_hook();  // this thread is calling one
+// Whether the thread is wanted for memory that it rebuilds after a restart, hooks or not.
+Status keep_thread(bool wanted);
 // A hook that was not ready is.
 void hooks_are_ready();
 // Until what was asked of the hooks is done, and no longer than a checkpointer is prepared for.

@@ -21,6 +21,7 @@
 
 #include "agent/critical_sections.h"
 #include "agent/hooks.h"
+#include "agent/memory_regions.h"
 #include "agent/prelaunch.h"
 #include "agent/run_crs.h"
 #include "agent/savepoints.h"
@@ -48,7 +49,7 @@ struct crs_snapshot {
   std::string component, directory, metadata, job;
   bool cold_start = false;
   bool for_rollback = false;  // of a save point
-  std::uint64_t generation = 0, memory_bytes = 0, stored_bytes = 0, stop_ns = 0;
+  std::uint64_t generation = 0, memory_bytes = 0, stored_bytes = 0, left_out_bytes = 0, stop_ns = 0;
   pid_t pid = 0;
 };
 
@@ -194,6 +195,7 @@ Status load_snapshot(const crs_service& service, const std::string& name, crs_sn
   snapshot.generation = manifest.value("generation", std::uint64_t{0});
   snapshot.pid = manifest.value("pid", 0);
   snapshot.memory_bytes = manifest.value("memory_bytes", std::uint64_t{0});
+  snapshot.left_out_bytes = manifest.value("left_out_bytes", std::uint64_t{0});
   snapshot.stop_ns = manifest.value("stop_ns", std::uint64_t{0});
   snapshot.stored_bytes = 0;
   for (const auto& file : manifest.value("files", nlohmann::json::array()))
@@ -222,6 +224,7 @@ void take_from_page(const crs::ControlPage& page, crs_snapshot& snapshot) {
   snapshot.generation = page.generation;
   snapshot.memory_bytes = page.memory_bytes;
   snapshot.stored_bytes = page.stored_bytes;
+  snapshot.left_out_bytes = page.left_out_bytes;
   snapshot.stop_ns = page.stop_ns;
   snapshot.pid = getpid();
 }
@@ -466,6 +469,7 @@ int crs_init(void) {
     if (auto joined = agent::join(); !joined) return fail("init", joined.error());
     if (auto armed = agent::arm(); !armed) return fail("init", armed.error());
     if (auto armed = agent::self::arm(); !armed) return fail("init", armed.error());
+    if (auto armed = agent::memory::arm(); !armed) return fail("init", armed.error());
     if (users.fetch_add(1) == 0) (void)default_service()->states.enter(State::running);
     return succeed();
   } catch (const std::exception& exception) {
@@ -484,6 +488,7 @@ int crs_finalize(void) {
     if (now == 1) {
       if (const auto removed = agent::remove_all_hooks(); !removed) return fail("finalize", removed.error());
       agent::self::forget();
+      agent::memory::forget_all();
     }
   } while (!users.compare_exchange_weak(now, now - 1));
   return succeed();
@@ -552,6 +557,9 @@ uint64_t crs_snapshot_memory_bytes(const crs_snapshot* snapshot) {
 }
 uint64_t crs_snapshot_stored_bytes(const crs_snapshot* snapshot) {
   return or_empty(snapshot).stored_bytes;
+}
+uint64_t crs_snapshot_left_out_bytes(const crs_snapshot* snapshot) {
+  return or_empty(snapshot).left_out_bytes;
 }
 uint64_t crs_snapshot_stop_ns(const crs_snapshot* snapshot) {
   return or_empty(snapshot).stop_ns;
@@ -798,6 +806,29 @@ int crs_self_restore(int* restarted) {
     if (restarted == nullptr) return Error(Errc::usage, "nowhere to put whether it was restarted");
     return agent::self::restore(*restarted);
   });
+}
+
+// --- Memory
+
+int crs_memory_exclude(const char* label, void* pointer, size_t bytes, crs_memory_rebuild rebuild,
+                       void* context, uint64_t* id) {
+  return guarded("exclude memory", [&]() -> Status {
+    CRS_TRY(const std::uint64_t made, agent::memory::exclude(label, pointer, bytes, rebuild, context));
+    if (id != nullptr) *id = made;
+    return crs::ok();
+  });
+}
+
+int crs_memory_include(const char* label, const void* pointer, size_t bytes, uint64_t* id) {
+  return guarded("include memory", [&]() -> Status {
+    CRS_TRY(const std::uint64_t made, agent::memory::include(label, pointer, bytes));
+    if (id != nullptr) *id = made;
+    return crs::ok();
+  });
+}
+
+int crs_memory_forget(uint64_t id) {
+  return guarded("forget a memory region", [&] { return agent::memory::forget(id); });
 }
 
 // --- The eight operations, of the default service

@@ -151,6 +151,7 @@ Result<CheckpointReport> Engine::checkpoint(Pid pid, store::SnapshotWriter& writ
   CRS_CHECK(saver.wait_read());
   manifest.memory_bytes = collection.memory().content_bytes();
   manifest.left_out_bytes = report.left_out_bytes = collection.memory().left_out_bytes();
+  if (collection.needs_rebuilding()) manifest.version = store::format_with_rebuilding;
   report.left_out_regions = collection.memory().left_out_regions();
   report.threads = target->threads().size();
   report.memory_bytes = manifest.memory_bytes;

@@ -277,7 +277,8 @@ Status MemoryKeeper::check() const {
 }
 
 Result<std::vector<PageRange>> MemoryKeeper::own_pages(std::uint64_t start, std::uint64_t end) const {
-  return scanner_.own_pages(start, end);
+  CRS_TRY(auto pages, scanner_.own_pages(start, end));
+  return without(pages, within(passed_over_, start, end));
 }
 
 Status MemoryKeeper::read(std::uint64_t from, std::span<std::byte> out) const {

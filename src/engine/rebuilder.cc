@@ -446,20 +446,59 @@ void Rebuilder::shorten(NsPid ns_tid, const user_regs_struct& registers, std::ch
 
 // Once one thread runs it may end the process, and then there is nothing left to let go: that is no failure,
 // and its parent hears of its end when its traced threads were waited for.
+Status Rebuilder::let_go(NsPid ns_tid, bool others_run) {
+  leave_note_of(ns_tid);
+  const Tid tid = host_tid(ns_tid);
+  if (ptrace(PTRACE_DETACH, tid.v, nullptr, nullptr) == 0) return ok();
+  const int error_number = errno;
+  if (error_number != ESRCH || !others_run)
+    return Error::from_errno(error_number, "let " + to_string(tid) + " run", Errc::target_gone);
+  if (tid.v != setup_.pid.v) waitpid(tid.v, nullptr, __WALL);
+  return ok();
+}
+
+// It is traced no more, so that its signals and the threads that it makes are its own; the others hold the
+// process to our life (PTRACE_O_EXITKILL).
+Status Rebuilder::run_first() {
+  if (!first_) return ok();
+  using Clock = std::chrono::steady_clock;
+  const Tid tid = host_tid(first_->thread);
+  if (const auto call = shortened_.find(first_->thread.v); call != shortened_.end()) {
+    let_go_shortened(tid, call->second.registers, call->second.left, memory_.get());
+    shortened_.erase(call);
+  } else {
+    CRS_CHECK(let_go(first_->thread, false));
+  }
+  std::erase(ids_, first_->thread);
+  const auto since = Clock::now();
+  const auto limit = setup_.options.hook_limit;
+  for (;;) {
+    CRS_TRY(const bool done, first_->wait());
+    if (done) return ok();
+    const auto task = ProcDir::open(Pid(tid.v));
+    const auto stat = task ? task->stat() : Result<ProcStat>(Error(task.error()));
+    if (!stat || stat->state == 'Z' || stat->state == 'X') {
+      // It may have been done, and have ended the process then.
+      CRS_TRY(const bool was_done, first_->wait());
+      if (was_done) return ok();
+      return Error(Errc::target_gone, "the program ended while it was " + first_->doing());
+    }
+    if (!setup_.first_has_own_time) CRS_CHECK(setup_.deadline.check("the program was " + first_->doing()));
+    if (limit.count() != 0 && Clock::now() - since > limit) {
+      return Error(Errc::timeout, "the program has been " + first_->doing() + " for " +
+                                      std::to_string(limit.count()) + " seconds")
+          .with_hint("parameter service.hook_limit says how long that may take");
+    }
+  }
+}
+
 Status Rebuilder::detach() {
-  bool runs = !shortened_.empty();
+  bool runs = !shortened_.empty() || first_;
   for (const auto& [id, call] : shortened_)
     let_go_shortened(host_tid(NsPid(id)), call.registers, call.left, memory_.get());
   for (const NsPid id : ids_) {
     if (shortened_.contains(id.v)) continue;
-    leave_note_of(id);
-    const Tid tid = host_tid(id);
-    if (ptrace(PTRACE_DETACH, tid.v, nullptr, nullptr) != 0) {
-      const int error_number = errno;
-      if (error_number != ESRCH || !runs)
-        return Error::from_errno(error_number, "let " + to_string(tid) + " run", Errc::target_gone);
-      if (tid.v != setup_.pid.v) waitpid(tid.v, nullptr, __WALL);
-    }
+    CRS_CHECK(let_go(id, runs));
     runs = true;
   }
   return ok();

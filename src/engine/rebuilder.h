@@ -17,6 +17,7 @@
 
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -37,6 +38,7 @@ class Rebuilder : public RebuildContext {
     int executable_fd = -1;
     Deadline deadline;
     std::function<void(std::string)> note;
+    bool first_has_own_time = false;  // what a thread does before the others run is not held to the deadline
   };
   explicit Rebuilder(Setup setup);
 
@@ -71,6 +73,9 @@ class Rebuilder : public RebuildContext {
   // Of a call that the kernel makes again: detach() lets the thread into it with that limit
   // (shortened_waits.h).
   void shorten(NsPid ns_tid, const user_regs_struct& registers, std::chrono::nanoseconds left);
+  // Lets the thread go that is to run before the others, if there is one, and waits until it is done. errors:
+  // timeout, target_gone, what the thread answers.
+  Status run_first();
   // From any stop to one at which the kernel restarts calls.
   Status to_signal_stop(NsPid ns_tid);
 
@@ -82,6 +87,7 @@ class Rebuilder : public RebuildContext {
   int executable_fd() const override { return setup_.executable_fd; }
   CallBatch& leader() override { return leader_batch_; }
   CallBatch& thread(NsPid ns_tid) override { return thread_batches_[ns_tid.v]; }
+  void let_run_first(FirstToRun first) override { first_ = std::move(first); }
   void note(std::string text) override { setup_.note(std::move(text)); }
 
  private:
@@ -99,6 +105,7 @@ class Rebuilder : public RebuildContext {
   Result<user_regs_struct> registers_of(Tid tid) const;
   Status set_registers(Tid tid, const user_regs_struct& registers);
   Status to_entry(Tid tid);
+  Status let_go(NsPid ns_tid, bool others_run);
   void leave_note_of(NsPid ns_tid);
   Result<user_regs_struct> with_limit(NsPid ns_tid, const user_regs_struct& registers,
                                       std::optional<std::chrono::nanoseconds> left);
@@ -116,6 +123,7 @@ class Rebuilder : public RebuildContext {
     std::chrono::nanoseconds left;
   };
   std::map<pid_t, Shortened> shortened_;
+  std::optional<FirstToRun> first_;
 };
 
 }  // namespace crs

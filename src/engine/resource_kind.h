@@ -118,6 +118,9 @@ struct RestoreOptions {
   bool in_place = false;
   // A process that still runs and will be the one that is restarted (rollback); 0: none.
   Pid replaced{};
+  // How long the program may take for what it does before its threads run; 0: as long as the deadline lets
+  // it.
+  std::chrono::seconds hook_limit{60};
 };
 
 struct CheckContext {
@@ -140,6 +143,13 @@ struct InsideContext {
   DeletedFiles* deleted_files = nullptr;
 };
 
+// A thread that runs before all others, and until when.
+struct FirstToRun {
+  NsPid thread;
+  std::function<Result<bool>()> wait;  // for a moment at most; true: the others may run
+  std::function<std::string()> doing;  // what it is at, for errors: "rebuilding its memory 'cache'"
+};
+
 // From outside, by batches that run in the half-made process. Queue calls; the engine runs them at the end of
 // the phase.
 class RebuildContext {
@@ -154,7 +164,9 @@ class RebuildContext {
   virtual int executable_fd() const = 0;               // see InsideContext
   virtual CallBatch& leader() = 0;
   virtual CallBatch& thread(NsPid ns_tid) = 0;  // from Phase::threads on; also the leader's own
-  virtual void note(std::string text) = 0;      // something the user should know that is no failure
+  // Once everything stands. It takes as long as options().hook_limit at most; an error ends the process.
+  virtual void let_run_first(FirstToRun first) = 0;
+  virtual void note(std::string text) = 0;  // something the user should know that is no failure
 };
 
 struct CommitContext {

@@ -112,6 +112,7 @@ Status Restoration::find_keeper() {
   CRS_TRY(auto found, MemoryKeeper::find(snapshot_.manifest()));
   keeper_.reset();
   if (found) keeper_.emplace(std::move(*found));
+  if (keeper_) keeper_->pass_over(memory_.left_out_pages());
   return ok();
 }
 
@@ -279,6 +280,7 @@ Status Restoration::let_go(Rebuilder& rebuilder, RemoteAddr hole, std::uint64_t 
     const auto left = threads_.shortened(i);
     if (left && is_interrupted(registers[i])) rebuilder.shorten(threads_.ids()[i], registers[i], *left);
   }
+  CRS_CHECK(rebuilder.run_first());
   if (threads_.stopped()) kill(rebuilder.pid().v, SIGSTOP);
   lend_terminal(rebuilder.pid());
   return rebuilder.detach();

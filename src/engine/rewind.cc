@@ -227,11 +227,15 @@ Status Restoration::finish_rewind(Rebuilder& rebuilder, const RewindPlan& plan) 
 
 Status Restoration::rewind(FrozenProcess& target, const RewindPlan& plan, std::vector<std::string>& notes) {
   CRS_CHECK(take_over(target, plan.landing));
-  Rebuilder::Setup setup{
-      options_.restore,          target.pid(),
-      threads_.process(),        plan.landing,
-      StagingArea::landing_size, -1,
-      Deadline::after(patience), [&](std::string text) { notes.push_back(std::move(text)); }};
+  Rebuilder::Setup setup{options_.restore,
+                         target.pid(),
+                         threads_.process(),
+                         plan.landing,
+                         StagingArea::landing_size,
+                         -1,
+                         Deadline::after(patience),
+                         [&](std::string text) { notes.push_back(std::move(text)); },
+                         true};
   Rebuilder rebuilder(std::move(setup));
   const auto all = [&]() -> Status {
     CRS_CHECK(rebuilder.adopt(target, threads_.ids()));

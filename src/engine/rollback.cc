@@ -87,6 +87,7 @@ Status check_state(Pid pid, const ProcDir& proc, const ProcFields& status) {
 }
 
 Error after_no_return(Error error) {
+  if (error.code() == Errc::refused) error.set_code(Errc::target_gone);  // by the program, as it came back
   return std::move(error.add_context("after the point of no return, so the process has ended"));
 }
 

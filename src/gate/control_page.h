@@ -53,6 +53,7 @@ enum class Turn : std::uint32_t {
   failed = 6,     // the checkpointer: nothing came of it
   ending = 7,     // the checkpointer: the snapshot is durable, the process ends next
   restarted = 8,  // a restart: this is the restored process
+  rebuild = 9,    // a restart: rebuild memory, nobody else runs yet
 };
 
 struct ControlPage {

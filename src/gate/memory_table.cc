@@ -20,8 +20,9 @@ struct RawRow {
 static_assert(sizeof(RawRow) == sizeof(MemoryRow));
 struct RawTable {
   std::uint64_t magic;
-  std::uint32_t rows, capacity, next_unused, last_id;
-  std::uint64_t reserved[13];
+  std::uint32_t rows, capacity;
+  std::uint64_t last_id;
+  std::uint32_t next_unused, reserved[25];
 };
 static_assert(sizeof(RawTable) == sizeof(MemoryTable));
 

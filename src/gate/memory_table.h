@@ -46,9 +46,9 @@ struct MemoryTable {
   std::uint64_t magic = memory_table_magic;
   std::atomic<std::uint32_t> rows{0};  // those that were ever used; they follow
   std::uint32_t capacity = 0;
-  std::uint32_t next_unused = 0;  // libcrs's own
-  std::uint32_t last_id = 0;
-  std::uint64_t reserved[13] = {};
+  std::uint64_t last_id = 0;      // libcrs's own, as is the next one
+  std::uint32_t next_unused = 0;  // 1 + index of a row that can be used again
+  std::uint32_t reserved[25] = {};
 };
 static_assert(sizeof(MemoryTable) == sizeof(MemoryRow));
 

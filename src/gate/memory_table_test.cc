@@ -22,8 +22,9 @@ class Program {
   // As libcrs has it in memory, but plain.
   struct MemoryTableImage {
     std::uint64_t magic = memory_table_magic;
-    std::uint32_t rows = 0, capacity = 0, next_unused = 0, last_id = 0;
-    std::uint64_t reserved[13] = {};
+    std::uint32_t rows = 0, capacity = 0;
+    std::uint64_t last_id = 0;
+    std::uint32_t next_unused = 0, reserved[25] = {};
   };
   struct Row {
     std::uint32_t use = 1, next_unused = 0;

@@ -126,6 +126,7 @@ struct RestartRequest {
   bool parent_waits = false;   // the caller stays until the program ends
   bool lend_terminal = false;  // its group is in the foreground of the terminal, which it lends the program
   Deadline deadline;
+  std::chrono::seconds hook_limit{60};  // set by the service: for what the program does before it runs on
 };
 
 // How a restart in place ended: the error, or null, and notes. Called in a helper process, which then ends.
@@ -136,8 +137,9 @@ struct RollbackRequest {
   ChangedOutput files = ChangedOutput::rollback;
   bool allow_changed_files = false;
   bool ignore_cpu = false;
-  Deadline deadline;     // for what comes before the point of no return
-  Gate* gate = nullptr;  // set by the service, as for a checkpoint
+  Deadline deadline;                    // for what comes before the point of no return
+  std::chrono::seconds hook_limit{60};  // as of RestartRequest
+  Gate* gate = nullptr;                 // set by the service, as for a checkpoint
   // This program, and the words with which it restarts the snapshot in place; those of its own that it needs.
   std::string program;
   std::vector<std::string> arguments;  // with argv[0]; the name of the channel that hears the end is added

@@ -26,7 +26,9 @@ constexpr ParameterInfo service_parameters[] = {
     {.name = "hook_limit",
      .type = ParameterType::integer,
      .default_value = "60",
-     .help = "how many seconds a program's hooks may take at a time; 0: as long as --timeout lets them",
+     .help = "how many seconds a program's hooks, and what rebuilds its memory, may take at a time; 0: as "
+             "long as "
+             "--timeout lets them",
      .minimum = 0,
      .maximum = 1'000'000'000},
 };
@@ -227,14 +229,17 @@ Result<SavedProcess> checkpoint_at_gate(const LoadedComponent& component, Checkp
 
 }  // namespace
 
+std::chrono::seconds Service::hook_limit() const {
+  return std::chrono::seconds(parameters_->view("service").integer("hook_limit"));
+}
+
 Outcome Service::checkpoint(const LoadedComponent& component, const CheckpointRequest& request,
                             store::SnapshotWriter& writer, store::Manifest manifest, Observer& observer) {
   if (auto entered = states_->enter(State::checkpoint); !entered) return std::move(entered).error();
   manifest.component = component.info->name;
   manifest.crs_version = CRS_VERSION;
   Narrator narrator(observer, component);
-  auto saved = checkpoint_at_gate(component, request, writer, std::move(manifest), narrator,
-                                  std::chrono::seconds(parameters_->view("service").integer("hook_limit")));
+  auto saved = checkpoint_at_gate(component, request, writer, std::move(manifest), narrator, hook_limit());
   if (!saved) {
     states_->fail();
     (void)states_->enter(State::running);  // legal from ERROR: the process goes on
@@ -255,7 +260,9 @@ Outcome Service::restart(const store::SnapshotReader& snapshot, const RestartReq
   if (!maker) return std::move(maker).error();
   if (auto entered = states_->enter(State::restart); !entered) return std::move(entered).error();
   Narrator narrator(observer, **maker);
-  auto info = (*maker)->component->restart(snapshot, request, narrator);
+  RestartRequest complete = request;
+  complete.hook_limit = hook_limit();
+  auto info = (*maker)->component->restart(snapshot, complete, narrator);
   if (!info) {
     states_->fail();
     (void)states_->enter(State::none);  // legal from ERROR
@@ -270,7 +277,9 @@ Error Service::restart_in_place(const store::SnapshotReader& snapshot, const Res
   CRS_TRY(const LoadedComponent* maker, maker_of(snapshot.manifest()));
   CRS_CHECK(states_->enter(State::restart));
   Narrator narrator(observer, *maker);
-  Error error = maker->component->restart_in_place(snapshot, request, verified, told, narrator);
+  RestartRequest complete = request;
+  complete.hook_limit = hook_limit();
+  Error error = maker->component->restart_in_place(snapshot, complete, verified, told, narrator);
   states_->fail();
   (void)states_->enter(State::none);  // legal from ERROR
   return error;
@@ -281,6 +290,7 @@ Result<RolledBack> Service::rollback(const store::SnapshotReader& snapshot, cons
   CRS_TRY(const LoadedComponent* maker, maker_of(snapshot.manifest()));
   Narrator narrator(observer, *maker);
   RollbackRequest request = wanted;
+  request.hook_limit = hook_limit();
   CRS_TRY(auto gate, Gate::find(request.pid));
   if (gate) {
     CRS_CHECK(gate->await_open(request.deadline, [&](const std::string& text) { narrator.delayed(text); }));

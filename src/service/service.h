@@ -69,6 +69,7 @@ class Service {
   Service() = default;
   void declare_parameters(std::span<const ComponentInfo* const> built_in, const std::string& component_path);
   bool is_loaded(std::string_view name) const;
+  std::chrono::seconds hook_limit() const;
   void add_component(const ComponentInfo& info, std::unique_ptr<Component> component);
   std::unique_ptr<Parameters> parameters_ = std::make_unique<Parameters>();
   Plugins plugins_;

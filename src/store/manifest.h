@@ -14,7 +14,8 @@
 
 namespace crs::store {
 
-inline constexpr std::uint32_t format_version = 1;
+inline constexpr std::uint32_t format_version = 2;          // the newest
+inline constexpr std::uint32_t format_with_rebuilding = 2;  // the program must rebuild memory before it runs
 
 struct ManifestFile {
   std::string name;         // plain name inside the snapshot's directory
@@ -23,8 +24,8 @@ struct ManifestFile {
 };
 
 struct Manifest {
-  std::uint32_t version = format_version;
-  std::string component;  // "native", "none", ...
+  std::uint32_t version = 1;  // the oldest that can tell what is in it
+  std::string component;      // "native", "none", ...
   std::string crs_version;
   std::string job;
   std::uint64_t generation = 0;  // 0: not in a store's job (-o DIR)

@@ -99,10 +99,10 @@ TEST(ManifestText, NoticesTruncationAtEveryLength) {
 }
 
 TEST(ManifestText, NamesBothVersionsWhenTheFormatIsNewer) {
-  const auto manifest = Manifest::parse(changed([](auto& json) { json["format_version"] = 2; }), "here");
+  const auto manifest = Manifest::parse(changed([](auto& json) { json["format_version"] = 3; }), "here");
   ASSERT_FALSE(manifest);
   EXPECT_EQ(manifest.error().code(), Errc::bad_snapshot);
-  EXPECT_EQ(manifest.error().message(), "here: it has format version 2, this crs reads up to version 1");
+  EXPECT_EQ(manifest.error().message(), "here: it has format version 3, this crs reads up to version 2");
 }
 
 TEST(ManifestText, RefusesMissingMistypedAndImpossibleValues) {

@@ -75,6 +75,7 @@ RestartOptions to_engine(const RestartRequest& request, unsigned workers) {
   options.restore.ignore_cpu_features = request.ignore_cpu;
   options.restore.parent_waits = request.parent_waits;
   options.restore.lend_terminal = request.lend_terminal;
+  options.restore.hook_limit = request.hook_limit;
   options.deadline = request.deadline;
   options.workers = workers;
   return options;
@@ -210,6 +211,7 @@ class Native : public Component {
     RollbackOptions options;
     options.restore.files = to_engine(request.files);
     options.restore.allow_changed_files = request.allow_changed_files;
+    options.restore.hook_limit = request.hook_limit;
     options.restore.ignore_cpu_features = request.ignore_cpu;
     options.deadline = request.deadline;
     options.workers = workers_;

@@ -4,6 +4,8 @@
 // What this file knows
 //   The page is a memory file like any other, and comes back as one (deleted_files.h). In the copy that was
 //   saved somebody waits and an answer may be due: both are of the checkpoint that is over.
+//   What the program rebuilds itself is rebuilt by a thread of its libcrs, before any other runs: that thread
+//   gets the turn "rebuild" and gives it away when it is done.
 // What it leaves to others
 //   The page itself (gate/control_page.h).
 //
@@ -11,13 +13,17 @@
 // Round trip: tests/api/*.cc
 #include <sys/uio.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <ctime>
 #include <memory>
+#include <optional>
 
 #include "engine/kinds/control_page.pb.h"
 #include "engine/resource_kind.h"
 #include "gate/gate.h"
+#include "os/futex.h"
 
 namespace crs {
 namespace {
@@ -33,6 +39,7 @@ class ControlPageKind : public ResourceKind {
           context.target.read_memory(RemoteAddr(vma.start), std::as_writable_bytes(std::span(&page, 1))));
       if (page.magic == control_magic && page.version == control_version) state_.set_address(vma.start);
     }
+    if (state_.address() != 0) state_.set_rebuilder(context.rebuilder.v);
     return ok();
   }
 
@@ -44,6 +51,11 @@ class ControlPageKind : public ResourceKind {
     return ok();
   }
 
+  Result<bool> can_rewind_from(std::string_view now) const override {
+    state::TakingPart its;
+    CRS_CHECK(from_section(now, its));
+    return its.address() == state_.address();
+  }
   // What the page held is in place, as after a restart.
   Status rewind(RewindContext& context) override { return rebuild(context.calls); }
 
@@ -60,6 +72,7 @@ class ControlPageKind : public ResourceKind {
     std::memcpy(page.origin, page.directory, sizeof page.origin);
     if (const Turn turn = turn_of(page); turn != Turn::idle)
       page.turn.store(static_cast<std::uint32_t>(turn == Turn::prepared ? Turn::restarted : Turn::failed));
+    if (state_.rebuilder() != 0) CRS_CHECK(rebuild_memory(context, page));
     page.restarted_session = page.session.exchange(0);
     if (page.answer.load() == static_cast<std::uint32_t>(Answer::asked))
       page.answer.store(static_cast<std::uint32_t>(Answer::restarted));
@@ -69,7 +82,41 @@ class ControlPageKind : public ResourceKind {
   }
 
  private:
+  Status rebuild_memory(RebuildContext& context, ControlPage& page) {
+    const NsPid rebuilder(state_.rebuilder());
+    if (std::ranges::find(context.threads(), rebuilder) == context.threads().end())
+      return Error(Errc::bad_snapshot, "the thread that rebuilds memory is missing");
+    CRS_TRY(mapping_, find_control_page(context.pid()));
+    if (!mapping_ || mapping_->page().identity != page.identity)
+      return Error(Errc::bad_snapshot, "the control page is not among the program's descriptors");
+    page.after_rebuild = page.turn.exchange(static_cast<std::uint32_t>(Turn::rebuild));
+    page.rebuilding[0] = '\0';
+    context.let_run_first({.thread = rebuilder,
+                           .wait = [this] { return await_rebuilt(); },
+                           .doing =
+                               [this] {
+                                 const ControlPage& its = mapping_->page();
+                                 const std::size_t length = strnlen(its.rebuilding, sizeof its.rebuilding);
+                                 return "rebuilding its memory '" + std::string(its.rebuilding, length) + "'";
+                               }});
+    return ok();
+  }
+
+  Result<bool> await_rebuilt() {
+    ControlPage& page = mapping_->page();
+    constexpr timespec interval{0, 5'000'000};
+    if (turn_of(page) == Turn::rebuild)
+      sleep_while(page.turn, static_cast<std::uint32_t>(Turn::rebuild), &interval);
+    const Turn now = turn_of(page);
+    if (now == Turn::refused)
+      return Error(Errc::refused, std::string(page.message, strnlen(page.message, sizeof page.message)));
+    if (now == Turn::rebuild) return false;
+    mapping_.reset();  // who stays with the process must not share memory with it
+    return true;
+  }
+
   state::TakingPart state_;
+  std::optional<ControlMapping> mapping_;
   ControlSnapshot snapshot_;
 };
 
