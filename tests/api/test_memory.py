@@ -136,6 +136,14 @@ class Memory(Case):
         self.give("end")
         self.assertEqual(process.wait(30), OK)
 
+    def test_the_cpp_interface(self):
+        popen = self.start("guards", self.path("guarded"))
+        self.assertEqual(popen.wait(60), OK, self.text("program.out"))
+        self.assertEqual(self.text("program.out"), "continued\n")
+        self.assertEqual(self.foreground(self.path("guarded")).wait(60), OK)
+        self.assertEqual(self.text("program.out"), "restarted\n")
+        self.assertEqual([row["label"] for row in self.left_out(self.path("guarded")) if row["bytes"]], ["zeros", "included", "rebuilt"])
+
     # ------------------------------------------------------------------------------------ going back
 
     def test_rolling_back(self):
