@@ -281,14 +281,14 @@ CRS_PUBLIC int crs_quiesce_end(uint32_t token);
  * Saved whatever is excluded: the stack of a thread from its stack pointer on, where that points into the
  * excluded range, its thread-local storage, what the kernel and this library need. */
 
-/* Rebuilds what was excluded, in each process that is brought back from a snapshot or has gone back to one.
- * A thread of the library calls it, with all signals blocked; one after the other, as they were excluded; and
- * before anything else of the program runs: the other threads stand where they stood in the image. So it must
- * not wait for them, or for a lock that one of them may have held: that of malloc(3) and of stdio(3) among
- * them, unless hooks keep the others out of there while the image is taken. It may make threads of its own,
- * and may not call this library, critical sections excepted. An answer other than 0, or more time than
- * parameter service.hook_limit allows (60 s), fails the restart: the process is ended, and the snapshot is as
- * it was. */
+/* Rebuilds what was excluded, in each process that is brought back from a snapshot or has gone back to one;
+ * save points leave nothing out, so nothing is rebuilt then. A thread of the library calls it, with all
+ * signals blocked; one after the other, as they were excluded; and before anything else of the program runs:
+ * the other threads stand where they stood in the image. So it must not wait for them, or for a lock that one
+ * of them may have held: that of malloc(3) and of stdio(3) among them, unless hooks keep the others out of
+ * there while the image is taken. It may make threads of its own, and may not call this library, critical
+ * sections excepted. An answer other than 0, or more time than parameter service.hook_limit allows (60 s),
+ * fails the restart: the process is ended, and the snapshot is as it was. */
 typedef int (*crs_memory_rebuild)(void* pointer, size_t bytes, void* context);
 
 /* `rebuild` may be NULL. errors: CRS_ERR_USAGE (no label, no address, 0 bytes, beyond the address space),

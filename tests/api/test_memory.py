@@ -161,11 +161,11 @@ class Memory(Case):
             self.assertEqual(popen.wait(30), OK)
 
     def test_save_points(self):
-        for words in ((), ("rebuild",)):
+        for words in ((), ("rebuild",), ("plain",), ("plain", "rebuild")):
             popen = self.run_program(*words)
             self.give("point")
             # What it told before it went back is cut off.
-            refused = bool(words) and not self.account.is_root
+            refused = words == ("rebuild",) and not self.account.is_root
             wanted = "ready\nCONTINUE well\nCRS_ERR_REFUSED\n" if refused else "ready\nRESTART well\n"
             wait_until(lambda w=wanted: self.text("program.out") == w, 30, wanted)
             self.check()
