@@ -84,26 +84,12 @@ Status end(std::optional<FrozenProcess>& target, const CheckpointOptions& option
 
 // nullopt: it can have none, and its memory must be written.
 Result<std::optional<MemoryKeeper>> make_keeper(FrozenProcess& target, const CheckpointOptions& options,
-                                                CheckpointReport& report) {
+                                                Blockers& blockers) {
   auto keeper = MemoryKeeper::create(target, options.deadline);
   if (keeper) return std::optional<MemoryKeeper>(std::move(*keeper));
   if (keeper.error().code() != Errc::refused) return std::move(keeper).error();
-  report.notes.push_back(keeper.error().message());
+  blockers.note(keeper.error().message());
   return std::optional<MemoryKeeper>();
-}
-
-// What must be written: all, or what the keeper does not hold.
-std::vector<SourceRun> contents_without(const std::optional<MemoryKeeper>& keeper, const MemoryMap& memory) {
-  if (!keeper) return memory.contents();
-  std::vector<SourceRun> runs;
-  const auto& mappings = memory.map().mappings();
-  for (const SourceRun& run : memory.contents()) {
-    const auto after = std::ranges::upper_bound(mappings, run.address, {}, &state::Mapping::start);
-    const bool kept =
-        run.space == 0 && after != mappings.begin() && MemoryKeeper::can_hold(*std::prev(after));
-    if (!kept) runs.push_back(run);
-  }
-  return runs;
 }
 
 }  // namespace
@@ -133,7 +119,10 @@ Result<CheckpointReport> Engine::checkpoint(Pid pid, store::SnapshotWriter& writ
   manifest.created_ns = now.tv_sec * 1'000'000'000 + now.tv_nsec;
 
   events.phase("collect");
-  CRS_CHECK(collection.collect(*target, options.memory, blockers, &writer, options.deadline));
+  CRS_TRY(auto keeper, options.keep_memory ? make_keeper(*target, options, blockers)
+                                           : Result<std::optional<MemoryKeeper>>(std::nullopt));
+  CRS_CHECK(collection.collect(*target, options.memory, blockers, &writer, options.deadline, nullptr,
+                               keeper ? MemoryDetail::unkept : MemoryDetail::contents));
   report.notes = blockers.notes();
   CRS_CHECK(blockers.to_status(to_string(pid) + " (" + target->stat().comm + ") cannot be saved"));
   CRS_CHECK(describe(*target, manifest));
@@ -144,12 +133,9 @@ Result<CheckpointReport> Engine::checkpoint(Pid pid, store::SnapshotWriter& writ
   saving.workers = options.workers;
   saving.deadline = options.deadline;
   saving.progress = [&](std::uint64_t done, std::uint64_t total) { events.progress(done, total); };
-  CRS_TRY(auto keeper, options.keep_memory ? make_keeper(*target, options, report)
-                                           : Result<std::optional<MemoryKeeper>>(std::nullopt));
-  const std::vector<SourceRun> runs = contents_without(keeper, collection.memory());
-  saver.start(*target, runs, writer.pages(), saving);
+  saver.start(*target, collection.memory().contents(), writer.pages(), saving);
   CRS_CHECK(saver.wait_read());
-  manifest.memory_bytes = collection.memory().content_bytes();
+  manifest.memory_bytes = collection.memory().content_bytes() + (keeper ? private_memory(pid) : 0);
   manifest.left_out_bytes = report.left_out_bytes = collection.memory().left_out_bytes();
   if (collection.needs_rebuilding()) manifest.version = store::format_with_rebuilding;
   report.left_out_regions = collection.memory().left_out_regions();

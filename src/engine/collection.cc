@@ -7,8 +7,8 @@
 namespace crs {
 
 Status Collection::collect(FrozenProcess& target, const MemoryOptions& options, Blockers& blockers,
-                           store::SnapshotWriter* writer, Deadline deadline,
-                           const std::set<int>* descriptors) {
+                           store::SnapshotWriter* writer, Deadline deadline, const std::set<int>* descriptors,
+                           MemoryDetail detail) {
   QuestionSet questions;
   threads_.ask(target, questions);
   for (const ActiveKind& each : kinds_) {
@@ -23,6 +23,7 @@ Status Collection::collect(FrozenProcess& target, const MemoryOptions& options, 
   CRS_CHECK(make_remote_calls(target, jobs, deadline));
   CollectContext context{target, questions, blockers, writer, &deleted_files_, deadline};
   context.descriptors = descriptors;
+  context.memory_detail = detail;
   blockers.set_kind(ThreadTable::section);
   CRS_CHECK(threads_.collect(context).context("threads"));
   for (std::size_t i = 0; i < target.threads().size(); ++i)

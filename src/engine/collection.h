@@ -22,8 +22,8 @@ class Collection {
   // Makes all calls inside and lets every kind read its part. What cannot be saved is in `blockers`. `writer`
   // may be null. `descriptors`: only these are looked at; null: all.
   Status collect(FrozenProcess& target, const MemoryOptions& options, Blockers& blockers,
-                 store::SnapshotWriter* writer, Deadline deadline,
-                 const std::set<int>* descriptors = nullptr);
+                 store::SnapshotWriter* writer, Deadline deadline, const std::set<int>* descriptors = nullptr,
+                 MemoryDetail detail = MemoryDetail::contents);
   Status save(store::SnapshotWriter& writer) const;  // the sections
   // The sections, by name.
   Result<std::map<std::string, std::string>> sections() const;

@@ -23,9 +23,9 @@
 
 // Runs in the frozen process, in front of a batch whose first call has the parameters' address for its first
 // argument (rbx: that call, r12: the loop). It touches no stack: the second process runs on the first one's.
-//   parameters: 0 the second process's pid, 8 the keeper's, 16 our pid, 24 struct pollfd, 32 its time limit,
-//   36 how many stretches are unmapped, 40 the keeper's name, 56 where the parameters are, 64 the stretches
-//   {start, bytes}
+//   parameters: 0 the second process's pid (-1, in the keeper's own memory: it is ready), 8 the keeper's, 16
+//   our pid, 24 struct pollfd, 32 its time limit, 36 how many stretches are unmapped, 40 the keeper's name,
+//   56 where the parameters are, 64 the stretches {start, bytes}
 asm(R"(
   .pushsection .rodata.crs_keeper, "a", @progbits
   .hidden crs_keeper_code
@@ -113,16 +113,18 @@ crs_keeper_code:
   decl %r15d
   jmp 5b
 4:
+  movq $-1, 0(%r13)
+6:
   leaq 24(%r13), %rdi
   movl $1, %esi
   movl 32(%r13), %edx
   movl $7, %eax                 # poll: until the process has ended
   syscall
   testl %eax, %eax
-  js 4b
+  js 6b
   jg 8f
   cmpl $0, 32(%r13)             # the limit passed: a negative one is there if it was told to stay
-  js 4b
+  js 6b
 8:
   xorl %edi, %edi
   movl $231, %eax               # exit_group
@@ -220,8 +222,22 @@ Result<MemoryKeeper> MemoryKeeper::create(FrozenProcess& target, Deadline deadli
   }
   CRS_TRY(MemoryKeeper keeper, open(Pid(static_cast<pid_t>(after.keeper)), std::nullopt));
   keeper.owned_ = true;
+  CRS_CHECK(keeper.await_ready(RemoteAddr(after.place), deadline));
   keeper.limit_ = RemoteAddr(after.place + offsetof(Parameters, limit));
   return keeper;
+}
+
+// Until then it has the process's descriptors and shared memory, and looks like somebody who shares them.
+Status MemoryKeeper::await_ready(RemoteAddr parameters, Deadline deadline) const {
+  for (;;) {
+    std::int64_t word = 0;
+    CRS_CHECK(pread_exact(memory_.get(), std::as_writable_bytes(std::span(&word, 1)),
+                          parameters.v + offsetof(Parameters, second), "the keeper"));
+    if (word == -1) return ok();
+    CRS_CHECK(check());
+    CRS_CHECK(deadline.check("its memory was being kept"));
+    std::this_thread::sleep_for(std::chrono::microseconds(50));
+  }
 }
 
 Result<MemoryKeeper> MemoryKeeper::open(Pid pid, std::optional<std::uint64_t> started) {
@@ -279,6 +295,22 @@ Status MemoryKeeper::check() const {
 Result<std::vector<PageRange>> MemoryKeeper::own_pages(std::uint64_t start, std::uint64_t end) const {
   CRS_TRY(auto pages, scanner_.own_pages(start, end));
   return without(pages, within(passed_over_, start, end));
+}
+
+Result<std::vector<PageRange>> MemoryKeeper::populated_pages(std::uint64_t start, std::uint64_t end) const {
+  return scanner_.populated_pages(start, end);
+}
+
+Status MemoryKeeper::read(std::span<const iovec> from, std::span<std::byte> out) const {
+  const iovec ours{out.data(), out.size()};
+  if (process_vm_readv(pid_.v, &ours, 1, from.data(), from.size(), 0) == static_cast<ssize_t>(out.size()))
+    return ok();
+  std::size_t at = 0;
+  for (const iovec& each : from) {
+    CRS_CHECK(read(reinterpret_cast<std::uint64_t>(each.iov_base), out.subspan(at, each.iov_len)));
+    at += each.iov_len;
+  }
+  return ok();
 }
 
 Status MemoryKeeper::read(std::uint64_t from, std::span<std::byte> out) const {

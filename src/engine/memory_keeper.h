@@ -14,6 +14,8 @@
 // Kernel interfaces: clone(2), pidfd_open(2), process_vm_readv(2), proc(5) pagemap.
 #pragma once
 
+#include <sys/uio.h>
+
 #include <cstdint>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -56,8 +58,12 @@ class MemoryKeeper {
   void pass_over(std::vector<PageRange> pages) { passed_over_ = std::move(pages); }
   // Pages that the process had of its own, ascending.
   Result<std::vector<PageRange>> own_pages(std::uint64_t start, std::uint64_t end) const;
+  // Those that are present or swapped, whatever they are.
+  Result<std::vector<PageRange>> populated_pages(std::uint64_t start, std::uint64_t end) const;
   // Exactly out.size() bytes. Any thread may call it.
   Status read(std::uint64_t from, std::span<std::byte> out) const;
+  // The same from several places (at most IOV_MAX), one after the other.
+  Status read(std::span<const iovec> from, std::span<std::byte> out) const;
   // Copies all own pages of `targets` (of space 0), by several threads. errors: target_gone, timeout.
   Status fill(std::span<const FillTarget> targets, unsigned workers, Deadline deadline) const;
   // That it was there until now: what was read before is what it held. errors: target_gone.
@@ -71,6 +77,7 @@ class MemoryKeeper {
         proc_(std::move(proc)),
         scanner_(std::move(scanner)),
         memory_(std::move(memory)) {}
+  Status await_ready(RemoteAddr parameters, Deadline deadline) const;
   static Result<MemoryKeeper> open(Pid pid, std::optional<std::uint64_t> started);
 
   Pid pid_;

@@ -20,6 +20,7 @@
 #include "engine/frozen_state.h"
 #include "engine/left_out_memory.h"
 #include "engine/mapped_locks.h"
+#include "engine/memory_keeper.h"
 #include "engine/obstacles.h"
 #include "engine/other_processes.h"
 #include "engine/page_scan.h"
@@ -111,7 +112,9 @@ class Collector {
         scanner_(std::move(scanner)) {}
 
   Status run() {
-    CRS_TRY(flags_, read_flags(target_.proc()));
+    if (context_.memory_detail != MemoryDetail::layout) {
+      CRS_TRY(flags_, read_flags(target_.proc()));
+    }
     CRS_TRY(locks_, find_mapped_locks(target_));
     map_.set_future_locked(target_.locks_future_mappings());
     if (target_.calls_were_unsafe()) {
@@ -207,6 +210,16 @@ class Collector {
 
   Result<bool> add_own_pages(const Vma& vma, Mapping& mapping, Mapping::Type type) {
     mapping.set_type(type);
+    if (context_.memory_detail == MemoryDetail::layout) {
+      CRS_CHECK(add_guards(vma, mapping));
+      return true;
+    }
+    if (context_.memory_detail == MemoryDetail::unkept && MemoryKeeper::can_hold(mapping)) {
+      CRS_TRY(const bool any, scanner_.has_own_pages(vma.start, vma.end));
+      mapping.set_has_content(any);
+      CRS_CHECK(add_guards(vma, mapping));
+      return true;
+    }
     CRS_TRY(auto own, scanner_.own_pages(vma.start, vma.end));
     const auto saved = context_.left_out->saved_of(vma, is_dontdump(mapping), std::move(own));
     for (const PageRange& range : saved)

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -29,6 +30,9 @@ constexpr std::uint64_t piece = 1u << 20;         // bytes that are read togethe
 constexpr std::uint64_t large_piece = 16u << 20;  // of memory whose pagemap is
 
 constexpr std::uint64_t entry_present = 1ull << 63;
+constexpr std::uint64_t entry_swapped = 1ull << 62;
+constexpr std::uint64_t entry_file = 1ull << 61;
+constexpr std::uint64_t entry_guard = 1ull << 58;        // since Linux 6.15
 constexpr std::uint64_t entry_frame = (1ull << 55) - 1;  // 0 for those who may not see it
 
 std::string label(const Mapping& mapping) {
@@ -44,7 +48,6 @@ Error in_the_way(const Mapping& mapping, const std::string& what) {
 std::string nature(const state::MemoryMap& map, const Mapping& mapping, std::uint64_t address) {
   Mapping plain;
   plain.set_type(mapping.type());
-  plain.set_flags(mapping.flags());
   if (mapping.type() == Mapping::PRIVATE_FILE || mapping.type() == Mapping::SHARED_FILE) {
     const auto& file = map.files(static_cast<int>(mapping.index()));
     plain.set_name(file.path() + '\0' + std::to_string(file.inode()));
@@ -78,6 +81,23 @@ bool can_be_mapped_anew(const Mapping& mapping) {
          (mapping.flags() & ~harmless) == 0;
 }
 
+// All that is not the kernel's own choice. That huge pages are welcome or not cannot be taken back, and is a
+// hint.
+std::vector<int> advice_for(const Mapping& mapping) {
+  const auto has = [&](MappingFlag flag) { return (mapping.flags() & flag) != 0; };
+  std::vector<int> advice{has(mapping_dont_fork) ? MADV_DONTFORK : MADV_DOFORK,
+                          has(mapping_dont_dump) ? MADV_DONTDUMP : MADV_DODUMP,
+                          has(mapping_mergeable) ? MADV_MERGEABLE : MADV_UNMERGEABLE};
+  advice.push_back(has(mapping_sequential) ? MADV_SEQUENTIAL
+                   : has(mapping_random)   ? MADV_RANDOM
+                                           : MADV_NORMAL);
+  if (mapping.type() == Mapping::ANONYMOUS)
+    advice.push_back(has(mapping_wipe_on_fork) ? MADV_WIPEONFORK : MADV_KEEPONFORK);
+  if (has(mapping_huge_pages)) advice.push_back(MADV_HUGEPAGE);
+  if (has(mapping_no_huge_pages)) advice.push_back(MADV_NOHUGEPAGE);
+  return advice;
+}
+
 // Walks a list of mappings in step with ascending addresses.
 class Walker {
  public:
@@ -108,6 +128,8 @@ Result<MemoryRewind> MemoryRewind::plan(const state::MemoryMap& saved, const sta
     }
   }
   for (const Mapping& mapping : saved.mappings()) {
+    if ((mapping.flags() & mapping_locked) != 0) return in_the_way(mapping, "is locked");
+    if (mapping.type() != Mapping::VDSO) rewind.advised_.push_back(mapping);
     if (MemoryKeeper::can_hold(mapping)) {
       append(rewind.held_, mapping.start(), mapping.end());
     } else if (mapping.has_content()) {
@@ -157,6 +179,10 @@ void MemoryRewind::queue_layout(CallBatch& batch) const {
       case Step::Action::map: map_in_place(batch, mapping); break;
     }
   }
+  for (const Mapping& mapping : advised_) {
+    for (const int advice : advice_for(mapping))
+      batch.try_call(SYS_madvise, RemoteAddr(mapping.start()), mapping.end() - mapping.start(), advice);
+  }
 }
 
 namespace {
@@ -170,7 +196,7 @@ std::vector<PageRange> cut_to_pieces(const std::vector<PageRange>& ranges, std::
   return pieces;
 }
 
-// Pages of both that are not the same, of one piece.
+// What differs in one piece.
 class Comparison {
  public:
   Comparison(const FrozenProcess& process, const MemoryKeeper& keeper) : process_(process), keeper_(keeper) {}
@@ -187,7 +213,7 @@ class Comparison {
     Bytes now, then;
   };
 
-  Result<std::vector<PageRange>> run(PageRange range, Room& room) const {
+  Result<MemoryRewind::Difference> run(PageRange range, Room& room) const {
     const std::size_t count = (range.end - range.start) / page_size;
     const auto read = [&](const OwnedFd& pagemap, std::vector<std::uint64_t>& entries) {
       entries.resize(count);
@@ -196,27 +222,37 @@ class Comparison {
     };
     CRS_CHECK(read(ours_, room.now_entries));
     CRS_CHECK(read(kept_, room.then_entries));
-    std::vector<PageRange> different, unknown;
+    MemoryRewind::Difference found;
+    std::vector<PageRange> unknown;
     for (std::size_t i = 0; i < count; ++i) {
       const std::uint64_t at = range.start + i * page_size;
       const std::uint64_t now = room.now_entries[i], then = room.then_entries[i];
-      const bool both = (now & then & entry_present) != 0;
+      if (!is_own(then)) {
+        if (is_own(now)) append(found.dropped, at, at + page_size);
+        continue;
+      }
+      const bool both_present = (now & then & entry_present) != 0 && is_own(now);
       const std::uint64_t a = now & entry_frame, b = then & entry_frame;
-      if (both && (a == 0 || b == 0)) {
+      if (both_present && (a == 0 || b == 0)) {
         append(unknown, at, at + page_size);
-      } else if (!both || a != b) {
-        append(different, at, at + page_size);
+      } else if (!both_present || a != b) {
+        append(found.written, at, at + page_size);
       }
     }
-    if (unknown.empty()) return different;
+    if (unknown.empty()) return found;
     CRS_TRY(const auto compared, by_content(cut_to_pieces(unknown, piece), room));
     std::vector<PageRange> all;
-    std::ranges::merge(different, compared, std::back_inserter(all), {}, &PageRange::start,
+    std::ranges::merge(found.written, compared, std::back_inserter(all), {}, &PageRange::start,
                        &PageRange::start);
-    return all;
+    found.written = std::move(all);
+    return found;
   }
 
  private:
+  static bool is_own(std::uint64_t entry) {
+    return (entry & (entry_present | entry_swapped)) != 0 && (entry & (entry_file | entry_guard)) == 0;
+  }
+
   Result<std::vector<PageRange>> by_content(const std::vector<PageRange>& ranges, Room& room) const {
     std::vector<PageRange> different;
     room.now.resize(piece);
@@ -244,35 +280,30 @@ class Comparison {
 Result<MemoryRewind::Difference> MemoryRewind::compare(const FrozenProcess& process,
                                                        const MemoryKeeper& keeper, unsigned workers) const {
   CRS_TRY(const PageScanner scanner, PageScanner::open(process.proc()));
-  Difference result;
-  std::vector<PageRange> both;
+  std::vector<PageRange> populated;
   for (const PageRange& range : held_) {
-    CRS_TRY(const auto now, scanner.own_pages(range.start, range.end));
-    CRS_TRY(const auto then, keeper.own_pages(range.start, range.end));
-    const auto join = [](std::vector<PageRange>& all, const std::vector<PageRange>& more) {
-      for (const PageRange& each : more) append(all, each.start, each.end);
-    };
-    join(result.dropped, without(now, then));
-    join(result.written, without(then, now));
-    join(both, common(now, then));
+    CRS_TRY(auto now, scanner.populated_pages(range.start, range.end));
+    CRS_TRY(const auto then, keeper.populated_pages(range.start, range.end));
+    now.insert(now.end(), then.begin(), then.end());
+    for (const PageRange& each : united(std::move(now))) append(populated, each.start, each.end);
   }
   Comparison comparison(process, keeper);
   CRS_CHECK(comparison.open());
-  const auto pieces = cut_to_pieces(both, large_piece);
-  std::vector<std::vector<PageRange>> different(pieces.size());
+  const auto pieces = cut_to_pieces(populated, large_piece);
+  std::vector<Difference> found(pieces.size());
   std::atomic<std::size_t> next{0};
   std::mutex mutex;
   std::optional<Error> failure;
   const auto work = [&] {
     Comparison::Room room;
     for (std::size_t i = next++; i < pieces.size(); i = next++) {
-      auto found = comparison.run(pieces[i], room);
-      if (found) {
-        different[i] = std::move(*found);
+      auto each = comparison.run(pieces[i], room);
+      if (each) {
+        found[i] = std::move(*each);
         continue;
       }
       const std::scoped_lock lock(mutex);
-      if (!failure) failure = std::move(found).error();
+      if (!failure) failure = std::move(each).error();
       next = pieces.size();
     }
   };
@@ -282,8 +313,11 @@ Result<MemoryRewind::Difference> MemoryRewind::compare(const FrozenProcess& proc
     work();
   }
   if (failure) return std::move(*failure);
-  for (const auto& each : different) result.written.insert(result.written.end(), each.begin(), each.end());
-  std::ranges::sort(result.written, {}, &PageRange::start);
+  Difference result;
+  for (const Difference& each : found) {
+    for (const PageRange& range : each.dropped) append(result.dropped, range.start, range.end);
+    for (const PageRange& range : each.written) append(result.written, range.start, range.end);
+  }
   CRS_CHECK(keeper.check());
   return result;
 }
@@ -295,12 +329,34 @@ void MemoryRewind::queue_drops(std::span<const PageRange> dropped, CallBatch& ba
   }
 }
 
-Status MemoryRewind::write(const Difference& difference, const MemoryKeeper& keeper, int memory) {
-  Bytes bytes;
-  for (const PageRange& range : cut_to_pieces(difference.written, piece)) {
-    bytes.resize(range.end - range.start);
-    CRS_CHECK(keeper.read(range.start, bytes));
-    CRS_CHECK(pwrite_all(memory, bytes, range.start, "the process's memory"));
+// Many scattered pages with few calls. What the process may not write itself goes by way of /proc/PID/mem.
+Status MemoryRewind::write(const FrozenProcess& process, const Difference& difference,
+                           const MemoryKeeper& keeper, int memory) {
+  constexpr std::size_t most_at_once = 512;  // IOV_MAX is 1024
+  const auto pieces = cut_to_pieces(difference.written, piece);
+  Bytes bytes(piece);
+  for (std::size_t from = 0; from < pieces.size();) {
+    std::size_t size = 0, to = from;
+    std::vector<iovec> places;
+    for (; to < pieces.size() && places.size() < most_at_once; ++to) {
+      const std::size_t more = pieces[to].end - pieces[to].start;
+      if (size + more > bytes.size()) break;
+      places.push_back({reinterpret_cast<void*>(pieces[to].start), more});  // NOLINT: an address over there
+      size += more;
+    }
+    CRS_CHECK(keeper.read(places, std::span(bytes).first(size)));
+    const iovec ours{bytes.data(), size};
+    if (process_vm_writev(process.pid().v, &ours, 1, places.data(), places.size(), 0) !=
+        static_cast<ssize_t>(size)) {
+      std::size_t at = 0;
+      for (std::size_t i = from; i < to; ++i) {
+        const std::size_t more = pieces[i].end - pieces[i].start;
+        CRS_CHECK(
+            pwrite_all(memory, std::span(bytes).subspan(at, more), pieces[i].start, "the process's memory"));
+        at += more;
+      }
+    }
+    from = to;
   }
   return keeper.check();
 }

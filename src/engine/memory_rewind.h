@@ -9,7 +9,7 @@
 //   file's again. Pages are written by way of /proc/PID/mem, which reaches private memory whatever its
 //   protection.
 // What it leaves to others
-//   Shared memory (rewind.cc refuses), everything else of the process.
+//   Shared anonymous memory (refused), everything else of the process.
 //
 // Kernel interfaces: proc(5) pagemap and mem, madvise(2).
 #pragma once
@@ -33,7 +33,10 @@ class MemoryRewind {
   // What leads from the mappings `now` to the saved ones. errors: unsupported, with what stands in the way.
   static Result<MemoryRewind> plan(const state::MemoryMap& saved, const state::MemoryMap& now);
 
-  // The calls that do it.
+  // Whether what is mapped must be changed.
+  bool changes_layout() const { return !steps_.empty(); }
+  // The calls that do it, and that give every mapping the advice that it had: it is not looked at, which
+  // would take longer than all the rest.
   void queue_layout(CallBatch& batch) const;
 
   // Once the mappings are the saved ones, and nothing runs any more that writes to them.
@@ -45,7 +48,8 @@ class MemoryRewind {
                              unsigned workers) const;
   static void queue_drops(std::span<const PageRange> dropped, CallBatch& batch);
   // errors: target_gone.
-  static Status write(const Difference& difference, const MemoryKeeper& keeper, int memory);
+  static Status write(const FrozenProcess& process, const Difference& difference, const MemoryKeeper& keeper,
+                      int memory);
 
  private:
   struct Step {
@@ -54,6 +58,7 @@ class MemoryRewind {
     state::Mapping mapping;  // as saved, cut to where the step applies
   };
   std::vector<Step> steps_;
+  std::vector<state::Mapping> advised_;
   std::vector<PageRange> held_;  // saved mappings whose pages the keeper holds
 };
 

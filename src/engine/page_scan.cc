@@ -49,6 +49,7 @@ Result<std::vector<PageRange>> scan(int pagemap, std::uint64_t start, std::uint6
     std::uint64_t next = arguments.walk_end;
     if (found > 0) next = std::max(next, regions[static_cast<std::size_t>(found) - 1].end);
     if (next <= start) return Error(Errc::kernel, "PAGEMAP_SCAN does not get on");
+    if (arguments.max_pages != 0 && !ranges.empty()) break;
     start = next;
   }
   return ranges;
@@ -78,17 +79,41 @@ Result<PageScanner> PageScanner::open(const ProcDir& proc) {
   return PageScanner(std::move(pagemap));
 }
 
-Result<std::vector<PageRange>> PageScanner::own_pages(std::uint64_t start, std::uint64_t end) const {
+namespace {
+
+Result<std::vector<PageRange>> scan_own(int pagemap, std::uint64_t start, std::uint64_t end,
+                                        std::uint64_t most) {
   ScanArguments arguments{};
   arguments.category_mask = page_is_file | page_is_zero | page_is_guard;
   arguments.category_inverted = arguments.category_mask;
   arguments.category_any = page_is_present | page_is_swapped;
   arguments.return_mask = page_is_present;
-  auto ranges = scan(pagemap_.get(), start, end, arguments);
+  arguments.max_pages = most;
+  auto ranges = scan(pagemap, start, end, arguments);
   if (!ranges && ranges.error().error_number() == EINVAL) {  // a kernel that knows no guard regions
     arguments.category_mask = arguments.category_inverted = page_is_file | page_is_zero;
-    ranges = scan(pagemap_.get(), start, end, arguments);
+    ranges = scan(pagemap, start, end, arguments);
   }
+  if (!ranges && ranges.error().error_number() == ENOTTY) return read_entries(pagemap, start, end);
+  return ranges;
+}
+
+}  // namespace
+
+Result<std::vector<PageRange>> PageScanner::own_pages(std::uint64_t start, std::uint64_t end) const {
+  return scan_own(pagemap_.get(), start, end, 0);
+}
+
+Result<bool> PageScanner::has_own_pages(std::uint64_t start, std::uint64_t end) const {
+  CRS_TRY(const auto first, scan_own(pagemap_.get(), start, end, 1));
+  return !first.empty();
+}
+
+Result<std::vector<PageRange>> PageScanner::populated_pages(std::uint64_t start, std::uint64_t end) const {
+  ScanArguments arguments{};
+  arguments.category_any = page_is_present | page_is_swapped;
+  arguments.return_mask = page_is_present;
+  auto ranges = scan(pagemap_.get(), start, end, arguments);
   if (!ranges && ranges.error().error_number() == ENOTTY) return read_entries(pagemap_.get(), start, end);
   return ranges;
 }

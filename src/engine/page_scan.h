@@ -27,6 +27,10 @@ class PageScanner {
   // Pages with contents of the process's own (present or swapped, not the file's, not the zero page),
   // ascending.
   Result<std::vector<PageRange>> own_pages(std::uint64_t start, std::uint64_t end) const;
+  Result<bool> has_own_pages(std::uint64_t start, std::uint64_t end) const;  // a look at the first
+  // Pages that are present or swapped, files' and zero pages among them: quicker, for who looks closer
+  // himself.
+  Result<std::vector<PageRange>> populated_pages(std::uint64_t start, std::uint64_t end) const;
   // Pages of guard regions; empty where the kernel cannot tell.
   Result<std::vector<PageRange>> guard_pages(std::uint64_t start, std::uint64_t end) const;
 

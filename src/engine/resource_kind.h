@@ -87,6 +87,14 @@ struct OpenFile {
   int local = -1;             // our own descriptor for it (pidfd_getfd(2)), borrowed; -1 where refused
 };
 
+// How closely memory is looked at.
+enum class MemoryDetail : std::uint8_t {
+  contents,  // all that must be saved
+  unkept,    // the same, but not the pages that a keeper holds (memory_keeper.h), of which there are at least
+             // some
+  layout,    // only what is mapped where: no flags, no pages
+};
+
 struct CollectContext {
   const FrozenProcess& target;
   Questions& answers;  // the same batches, after the run
@@ -97,6 +105,7 @@ struct CollectContext {
   LeftOutMemory* left_out = nullptr;           // memory that is not to be saved
   NsPid rebuilder{};                           // the thread that rebuilds some of it after a restart; 0: none
   const std::set<int>* descriptors = nullptr;  // only these are looked at; null: all
+  MemoryDetail memory_detail = MemoryDetail::contents;
 };
 
 // --- Restart ---------------------------------------------------------------------------------------------

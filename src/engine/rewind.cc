@@ -71,6 +71,16 @@ Result<state::DeletedFiles> deleted_files_in(std::string_view bytes) {
   return files;
 }
 
+// Sealed memory (mseal(2), since Linux 6.10) can be neither unmapped nor protected otherwise.
+Status check_unsealed(const ProcDir& proc) {
+  CRS_TRY(const std::string text, proc.read("smaps"));
+  for (std::size_t at = text.find("VmFlags:"); at != std::string::npos; at = text.find("VmFlags:", at + 1)) {
+    const std::string_view line = std::string_view(text).substr(at, text.find('\n', at) - at);
+    if (line.find(" sl") != std::string_view::npos) return in_the_way("it has sealed memory");
+  }
+  return ok();
+}
+
 }  // namespace
 
 Result<RewindPlan> Restoration::plan_rewind(FrozenProcess& target,
@@ -88,7 +98,8 @@ Result<RewindPlan> Restoration::plan_rewind(FrozenProcess& target,
   Blockers blockers;
   {
     const HiddenThreads hidden(target, threads_.ids());
-    CRS_CHECK(now.collect(target, {}, blockers, nullptr, options_.deadline, &saved_descriptors));
+    CRS_CHECK(now.collect(target, {}, blockers, nullptr, options_.deadline, &saved_descriptors,
+                          MemoryDetail::layout));
   }
   if (!blockers.empty())
     return in_the_way(blockers.list().front().object + ": " + blockers.list().front().reason);
@@ -123,7 +134,9 @@ Result<RewindPlan> Restoration::plan_rewind(FrozenProcess& target,
   if (!std::ranges::all_of(threads_.ids(), is_alive) && !may_choose_pids())
     return in_the_way(
         "a thread has ended, and to give a new one its id takes root or CAP_CHECKPOINT_RESTORE");
+  if (target.status().number("VmLck").value_or(1) != 0) return in_the_way("it has locked memory");
   CRS_TRY(plan.memory, MemoryRewind::plan(memory_.map(), now.memory().map()).context("memory"));
+  if (plan.memory.changes_layout()) CRS_CHECK(check_unsealed(target.proc()));
   StagingArea area;
   area.size = StagingArea::landing_size;
   std::vector<PageRange> taken;
@@ -175,7 +188,7 @@ Status Restoration::rewind_memory(Rebuilder& rebuilder, const FrozenProcess& tar
     MemoryRewind::queue_drops(std::span(difference.dropped).subspan(from, count), rebuilder.leader());
     CRS_CHECK(rebuilder.run());
   }
-  CRS_CHECK(MemoryRewind::write(difference, *keeper_, rebuilder.memory()));
+  CRS_CHECK(MemoryRewind::write(target, difference, *keeper_, rebuilder.memory()));
   return write_control_page(rebuilder);
 }
 
