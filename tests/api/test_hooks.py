@@ -260,6 +260,16 @@ class Hooks(Case):
             self.say("begin 0")
             wait_until(lambda t=time: len([line for line in self.lines() if line.startswith("begin CRS_ERR_REFUSED")]) == t, 30, "no")
 
+    # ------------------------------------------------------------------------------- in C++
+
+    def test_scoped_objects(self):
+        popen = self.start("scoped", self.cwd)
+        self.assertEqual(popen.wait(60), OK)
+        self.assertEqual(self.text("program.out"), "continued: PREPARE PRE_IMAGE POST_IMAGE CONTINUE\n")
+        self.assertEqual([os.path.exists(self.path(name)) for name in "123"], [True, True, False])
+        self.assertEqual(self.foreground(self.path("1")).wait(60), OK)
+        self.assertIn("restarted: PREPARE PRE_IMAGE RESTART_PRE RESTART\n", self.text("program.out"))
+
 
 if __name__ == "__main__":
     main()
