@@ -140,8 +140,6 @@ std::vector<PageRange> LeftOutMemory::saved_of(const Vma& vma, bool is_dontdump,
   const std::vector<PageRange> kept = common(wanted_out, included);
   left_out_.insert(left_out_.end(), out.begin(), out.end());
   kept_.insert(kept_.end(), kept.begin(), kept.end());
-  const std::vector<PageRange> all = without(excluded, included);
-  private_.insert(private_.end(), all.begin(), all.end());
   bytes_ += size_of(out);
   return without(own, out);
 }
@@ -162,10 +160,6 @@ void LeftOutMemory::count_object(const std::vector<PageRange>& left_out, std::ui
 void LeftOutMemory::tell(state::MemoryMap& map, Blockers& blockers) const {
   for (const std::string& note : notes_) blockers.note(note);
   map.set_left_out_bytes(bytes_);
-  for (const PageRange& range : united(private_)) {
-    map.add_left_out_pages(range.start);
-    map.add_left_out_pages(range.end);
-  }
   const std::vector<PageRange> left_out = united(left_out_), kept = united(kept_);
   const Measure of_left_out(left_out), of_kept(kept);
   const auto add = [&](state::LeftOut::Reason reason, const std::string& label, std::uint64_t start,

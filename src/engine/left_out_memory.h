@@ -76,7 +76,6 @@ class LeftOutMemory {
   std::vector<std::string> names_;   // of mappings_
   std::vector<PageRange> left_out_;  // pages with contents
   std::vector<PageRange> kept_;      // pages with contents that were excluded, too
-  std::vector<PageRange> private_;   // pages of private mappings, left out with contents or without
   std::vector<std::string> notes_;
   std::uint64_t bytes_ = 0;
 };

@@ -293,8 +293,7 @@ Status MemoryKeeper::check() const {
 }
 
 Result<std::vector<PageRange>> MemoryKeeper::own_pages(std::uint64_t start, std::uint64_t end) const {
-  CRS_TRY(auto pages, scanner_.own_pages(start, end));
-  return without(pages, within(passed_over_, start, end));
+  return scanner_.own_pages(start, end);
 }
 
 Result<std::vector<PageRange>> MemoryKeeper::populated_pages(std::uint64_t start, std::uint64_t end) const {

@@ -54,8 +54,6 @@ class MemoryKeeper {
   // What find() needs, for the manifest.
   void describe(store::Manifest& manifest) const;
 
-  // Of these pages it says nothing: they were not to be saved.
-  void pass_over(std::vector<PageRange> pages) { passed_over_ = std::move(pages); }
   // Pages that the process had of its own, ascending.
   Result<std::vector<PageRange>> own_pages(std::uint64_t start, std::uint64_t end) const;
   // Those that are present or swapped, whatever they are.
@@ -85,7 +83,6 @@ class MemoryKeeper {
   ProcDir proc_;
   PageScanner scanner_;
   OwnedFd memory_;  // /proc/PID/mem; opened where it was just made, to tell it to stay
-  std::vector<PageRange> passed_over_;
   RemoteAddr limit_{};
   bool owned_ = false;
 };

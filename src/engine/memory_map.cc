@@ -564,13 +564,6 @@ Status MemoryMap::collect(CollectContext& context) {
   return ok();
 }
 
-std::vector<PageRange> MemoryMap::left_out_pages() const {
-  std::vector<PageRange> pages;
-  for (int i = 0; i + 1 < map_.left_out_pages_size(); i += 2)
-    pages.push_back({map_.left_out_pages(i), map_.left_out_pages(i + 1)});
-  return whole_pages(std::move(pages));
-}
-
 std::uint64_t MemoryMap::left_out_regions() const {
   return static_cast<std::uint64_t>(std::ranges::count_if(map_.left_out(), [](const state::LeftOut& row) {
     return row.reason() != state::LeftOut::INCLUDED && row.bytes() != 0;
@@ -604,7 +597,6 @@ Status MemoryMap::load(std::string_view bytes) {
       return Error(Errc::bad_snapshot, "a shared object has an impossible size");
     }
   }
-  if (map_.left_out_pages_size() % 2 != 0) return Error(Errc::bad_snapshot, "half a range was left out");
   for (const auto& row : map_.left_out()) {
     if (!state::LeftOut::Reason_IsValid(row.reason()) || row.start() > row.end())
       return Error(Errc::bad_snapshot, "an impossible range was left out");

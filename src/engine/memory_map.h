@@ -22,7 +22,6 @@
 
 #include "engine/interrupted_code.h"
 #include "engine/memory_map.pb.h"
-#include "engine/page_ranges.h"
 #include "engine/page_saver.h"
 #include "engine/resource_kind.h"
 
@@ -58,7 +57,6 @@ class MemoryMap {
   // What had contents and is not among contents(), as it was wished.
   std::uint64_t left_out_bytes() const { return map_.left_out_bytes(); }
   std::uint64_t left_out_regions() const;
-  std::vector<PageRange> left_out_pages() const;  // of private memory
 
   // Checks every number: ranges ascending, apart, aligned, below the end of user space; types, indexes,
   // flags.

@@ -112,7 +112,6 @@ Status Restoration::find_keeper() {
   CRS_TRY(auto found, MemoryKeeper::find(snapshot_.manifest()));
   keeper_.reset();
   if (found) keeper_.emplace(std::move(*found));
-  if (keeper_) keeper_->pass_over(memory_.left_out_pages());
   return ok();
 }
 
