@@ -1,4 +1,5 @@
 // timeout: 60
+// variants: once running
 #include "tests/target.h"
 
 TARGET() {
