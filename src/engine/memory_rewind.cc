@@ -32,6 +32,7 @@ constexpr std::uint64_t large_piece = 16u << 20;  // of memory whose pagemap is
 constexpr std::uint64_t entry_present = 1ull << 63;
 constexpr std::uint64_t entry_swapped = 1ull << 62;
 constexpr std::uint64_t entry_file = 1ull << 61;
+constexpr std::uint64_t entry_exclusive = 1ull << 56;
 constexpr std::uint64_t entry_guard = 1ull << 58;        // since Linux 6.15
 constexpr std::uint64_t entry_frame = (1ull << 55) - 1;  // 0 for those who may not see it
 
@@ -233,9 +234,11 @@ class Comparison {
       }
       const bool both_present = (now & then & entry_present) != 0 && is_own(now);
       const std::uint64_t a = now & entry_frame, b = then & entry_frame;
+      // A page that the kernel moves between the two looks is told by its being somebody's alone.
+      const bool shared = ((now | then) & entry_exclusive) == 0;
       if (both_present && (a == 0 || b == 0)) {
         append(unknown, at, at + page_size);
-      } else if (!both_present || a != b) {
+      } else if (!both_present || a != b || !shared) {
         append(found.written, at, at + page_size);
       }
     }

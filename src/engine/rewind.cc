@@ -165,8 +165,8 @@ Status Restoration::take_over(FrozenProcess& target, RemoteAddr landing) {
   auto status = make_remote_calls(target, std::span(&job, 1), options_.deadline);
   if (status && batch.result(mapped) == static_cast<std::int64_t>(landing.v)) return ok();
   CRS_CHECK(set_options(PTRACE_O_TRACESYSGOOD));
-  CRS_CHECK(status);
-  return in_the_way("it may not have memory for the calls that put it back");
+  return in_the_way(status ? "it may not have memory for the calls that put it back"
+                           : status.error().message());
 }
 
 Status Restoration::rewind_memory(Rebuilder& rebuilder, const FrozenProcess& target, const RewindPlan& plan) {
