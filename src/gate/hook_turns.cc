@@ -15,6 +15,7 @@ namespace crs {
 namespace {
 
 constexpr auto patience = std::chrono::milliseconds(500);  // before the user is told
+constexpr const char* limit_hint = "parameter service.hook_limit says how long they may take";
 
 // Whether the process still has the page: a program that it executed since knows nothing of it.
 bool has_page(const ProcDir& proc) {
@@ -55,7 +56,7 @@ Result<Turn> HookTurns::await_answer(Turn asked, const Deadline& deadline, std::
     if (limit.count() != 0 && Clock::now() - since > limit) {
       return Error(Errc::timeout,
                    "the process has been running its hooks for " + std::to_string(limit.count()) + " seconds")
-          .with_hint("parameter service.hook_limit says how long they may take");
+          .with_hint(limit_hint);
     }
     sleep_while(page_->turn, static_cast<std::uint32_t>(asked), &interval);
   }
@@ -93,6 +94,11 @@ Status HookTurns::prepare(const Deadline& deadline, std::chrono::seconds limit,
     bool told = false;
     while (page_->ready.load() == ready) {
       CRS_CHECK(check_alive(deadline));
+      if (limit.count() != 0 && Clock::now() - since > limit) {
+        return Error(Errc::timeout, "a hook of the program has not been ready for " +
+                                        std::to_string(limit.count()) + " seconds")
+            .with_hint(limit_hint);
+      }
       if (!told && Clock::now() - since > patience) {
         tell("the checkpoint is delayed by a hook of the program, which is not ready yet");
         told = true;

@@ -186,6 +186,17 @@ class Hooks(Case):
         self.checkpoint(popen.pid)
         self.assertEqual(self.lines()[-12:], UP + ON)
 
+    def test_one_that_is_never_ready_is_given_up(self):
+        popen = self.run_hooks("second:PREPARE:never")
+        for limit in (["--timeout", "500ms"], ["--param", "service.hook_limit=1"]):
+            answer = self.crs("checkpoint", popen.pid, "-o", self.path("none"), *limit)
+            self.assertEqual(answer.status, TIMED_OUT, answer)
+        self.assert_says(answer, "not been ready", "hook_limit")
+        self.assertFalse(os.path.exists(self.path("none")))
+        self.write("go", "")
+        self.checkpoint(popen.pid)
+        self.assertEqual(self.lines()[-12:], UP + ON)
+
     def test_a_process_that_is_stopped_cannot_run_them(self):
         popen = self.run_hooks()
         popen.send_signal(signal.SIGSTOP)
