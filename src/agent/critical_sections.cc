@@ -29,11 +29,13 @@ std::atomic<int> page_file{-1};
 thread_local unsigned depth = 0;
 thread_local pid_t own_id = 0;
 
-// A file with a fresh page in it, at a high number: a program may count on the low ones.
+// A file with a fresh page in it, at a high number: a program may count on the low ones. Its size is sealed,
+// so that nobody takes the page away from under a checkpointer.
 Result<OwnedFd> make_file() {
   constexpr int lowest = 700;
-  OwnedFd low(static_cast<int>(syscall(SYS_memfd_create, control_name, MFD_CLOEXEC)));
-  if (!low || ftruncate(low.get(), control_size) != 0)
+  OwnedFd low(static_cast<int>(syscall(SYS_memfd_create, control_name, MFD_CLOEXEC | MFD_ALLOW_SEALING)));
+  if (!low || ftruncate(low.get(), control_size) != 0 ||
+      fcntl(low.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0)
     return Error::from_errno(errno, "make the control page");
   const int high = fcntl(low.get(), F_DUPFD_CLOEXEC, lowest);  // EINVAL: the limit is lower
   return high >= 0 ? OwnedFd(high) : std::move(low);

@@ -57,6 +57,13 @@ void answer(ControlPage& page, Answer answer) {
 }  // namespace
 
 Result<ControlMapping> ControlMapping::map(OwnedFd file) {
+  // A page that could be taken away would end us with SIGBUS.
+  const int seals = fcntl(file.get(), F_GET_SEALS);
+  if (seals < 0 || (seals & F_SEAL_SHRINK) == 0) {
+    return Error(Errc::unsupported,
+                 "the process has a control page whose size is not sealed, which no libcrs makes")
+        .with_hint("use the crs that was installed with its libcrs");
+  }
   void* const at = mmap(nullptr, control_size, PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), 0);
   if (at == MAP_FAILED) return Error::from_errno(errno, "map the control page");
   // A helper that we fork is not seen with the process's memory.

@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
-from case import (OK, TIMED_OUT, Case, main, state_letter, wait_until)  # noqa: E402  pylint: disable=wrong-import-position
+from case import (OK, REFUSED, TIMED_OUT, Case, main, state_letter, wait_until)  # noqa: E402  pylint: disable=wrong-import-position
 
 
 class Library(Case):
@@ -141,6 +141,18 @@ class Library(Case):
             self.assertEqual(self.lines()[-1], "done")
 
     # ------------------------------------------------------------------------------------------- others
+
+    def test_a_page_that_could_be_taken_away_is_none(self):
+        """crs would read behind the end of what is left, and die of it."""
+        self.write("page.py", "import os, time\npage = os.memfd_create('crs-control')\nos.ftruncate(page, 65536)\n"
+                              "open('there', 'w').close()\nwhile True:\n    time.sleep(0.01)\n")
+        popen = self.start("python3", "page.py")
+        wait_until(lambda: os.path.exists(self.path("there")), 30, "the page")
+        before = self.look(popen.pid)
+        answer = self.crs("checkpoint", popen.pid, "-o", os.path.join(self.folder, "1"))
+        self.assertEqual(answer.status, REFUSED, answer)
+        self.assert_says(answer, "control page", "sealed")
+        self.assert_unharmed(popen.pid, before)
 
     def test_misuse_is_answered(self):
         popen = self.start("misuse")
