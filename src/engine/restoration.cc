@@ -101,7 +101,7 @@ Status Restoration::check(Blockers& blockers) {
     CRS_CHECK(each.kind->check(context).context(each.info->section));
   }
   blockers.set_kind(MemoryMap::section);
-  if (const auto found = find_keeper(); !found) {
+  if (auto found = find_keeper(); !found) {
     if (found.error().code() != Errc::not_found) return found;
     blockers.add("memory", found.error().message(), found.error().hint());
   }
