@@ -229,7 +229,7 @@ namespace {
 // yet.
 class RebuiltRows {
  public:
-  explicit RebuiltRows(MemoryTable& table) : bytes_(table.rows.load() * sizeof(MemoryRow*)) {
+  explicit RebuiltRows(MemoryTable& table) : bytes_(table.rows.load() * sizeof(void*)) {
     void* const at = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (at == MAP_FAILED) return;
     first_ = static_cast<MemoryRow**>(at);
