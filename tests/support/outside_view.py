@@ -156,14 +156,18 @@ def view(pid):
     }
 
 
+BEING_MADE = ("SigBlk", "fffffffffffbfeff")  # what the C library blocks in a thread until it begins: more than a program can
+
+
 def settled_view(pid):
     """The view once it holds still: a thread that is just being made has another signal mask than a moment later."""
     last = view(pid)
-    for _ in range(20):
+    for looks in range(1000):
         time.sleep(0.005)
         now = view(pid)
-        if now == last:
-            break
+        begun = not any(BEING_MADE in fields for fields in now["threads"])
+        if begun and (now == last or looks >= 20):
+            return now
         last = now
     return last
 
