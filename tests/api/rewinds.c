@@ -13,6 +13,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #define CHECK(condition)                                                    \
@@ -126,6 +127,10 @@ int main(int argc, char** argv) {
   const char first_byte = mapped_file[1]; /* the second page stays the file's */
   const int output = open("output", O_RDWR | O_CREAT | O_TRUNC, 0644);
   CHECK(output >= 0 && write(output, "before", 6) == 6);
+  const int armed = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK),
+            idle = timerfd_create(CLOCK_BOOTTIME, TFD_NONBLOCK);
+  struct itimerspec time = {{7, 0}, {10000, 0}};
+  CHECK(armed >= 0 && idle >= 0 && timerfd_settime(armed, 0, &time, NULL) == 0);
   own = 42;
 
   crs_savepoint* point = NULL;
@@ -148,6 +153,10 @@ int main(int argc, char** argv) {
   CHECK(pread(output, text, 6, 0) == 6 && strcmp(text, "before") == 0);
   CHECK(sbrk(0) == (void*)syscall(SYS_brk, 0)); /* library and kernel agree where the heap ends */
   CHECK(sigaction(SIGUSR1, NULL, &now) == 0 && now.sa_handler == on_usr1);
+  CHECK(timerfd_gettime(armed, &time) == 0 && time.it_interval.tv_sec == 7 && time.it_value.tv_sec > 5000);
+  CHECK(timerfd_gettime(idle, &time) == 0 && time.it_value.tv_sec == 0 && time.it_value.tv_nsec == 0);
+  unsigned long expired = 0;
+  CHECK(read(idle, &expired, sizeof expired) < 0);
   sigset_t mask;
   CHECK(pthread_sigmask(SIG_SETMASK, NULL, &mask) == 0 && sigismember(&mask, SIGUSR2) == 0);
   CHECK(raise(SIGUSR1) == 0 && handled == 1);
@@ -189,6 +198,10 @@ int main(int argc, char** argv) {
   mapped_file[1] = (char)(first_byte + 1);
   CHECK(write(output, " and after", 10) == 10 && pwrite(output, "B", 1, 0) == 1);
   CHECK(pwrite(output, "b", 1, 0) == 1); /* the same as before, but the file was written to */
+  time = (struct itimerspec){{0, 1000}, {0, 1000}};
+  CHECK(timerfd_settime(idle, 0, &time, NULL) == 0);
+  time = (struct itimerspec){{0, 0}, {0, 0}};
+  CHECK(timerfd_settime(armed, 0, &time, NULL) == 0);
   CHECK(dup(output) >= 0 && is_open(open("/dev/null", O_RDONLY)));
   int ends[2];
   CHECK(pipe(ends) == 0 && write(ends[1], "x", 1) == 1);
