@@ -101,6 +101,14 @@ CRS_PUBLIC int crs_snapshot_set_job(crs_snapshot* snapshot, const char* store, c
  * else is done with it. errors: CRS_ERR_NOT_FOUND, CRS_ERR_BAD_SNAPSHOT, CRS_ERR_PERMISSION. */
 CRS_PUBLIC int crs_snapshot_open(const char* name, crs_snapshot** snapshot);
 
+/* A variable that crs_restart() of this handle gives the program, as `crs restart --env NAME=VALUE` does; a
+ * `value` of NULL takes it back. Components none and self put it into the environment of the program that
+ * they start. A program that component native brings back has the environment that it was saved with, in its
+ * own memory; it asks for such a variable by crs_restart_variable(), and without libcrs the restart is
+ * refused. Others on the machine can read it while the restart is made, as any command line: no place for
+ * secrets. errors: CRS_ERR_USAGE (no name, or one with '='). */
+CRS_PUBLIC int crs_snapshot_set_variable(crs_snapshot* snapshot, const char* name, const char* value);
+
 CRS_PUBLIC void crs_snapshot_free(
     crs_snapshot* snapshot); /* the handle; what is on disk stays. NULL is well */
 
@@ -351,6 +359,11 @@ typedef struct crs_restart_information {
   const char* snapshot; /* the directory it came from the last time; "" before */
 } crs_restart_information;
 CRS_PUBLIC int crs_restart_info(crs_restart_information* information);
+
+/* In a process that component native brought back: the variable that its last restart handed over under this
+ * name (at most 64 KiB of them). NULL: none. Valid for good; the next restart may hand over others.
+ * Async-signal-safe, needs no crs_init(). */
+CRS_PUBLIC const char* crs_restart_variable(const char* name);
 
 /* --- The seed's table --------------------------------------------------------------------------------------
  */

@@ -100,6 +100,11 @@ class Snapshot {
     return last_error(crs_snapshot_set_job(handle_, store.empty() ? nullptr : store.c_str(), job.c_str()));
   }
 
+  // For the program that a restart of this handle brings back.
+  Error set_variable(const std::string& name, const std::string& value) {
+    return last_error(crs_snapshot_set_variable(handle_, name.c_str(), value.c_str()));
+  }
+
   std::string directory() const { return crs_snapshot_directory(handle_); }
   std::string component() const { return crs_snapshot_component_name(handle_); }
   std::string job() const { return crs_snapshot_job(handle_); }

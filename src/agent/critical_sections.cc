@@ -18,6 +18,7 @@
 #include <mutex>
 #include <new>
 
+#include "agent/restart_variables.h"
 #include "os/futex.h"
 #include "os/owned_fd.h"
 
@@ -47,6 +48,8 @@ Result<ControlPage*> map_file(int fd, void* at) {
   if (mapped == MAP_FAILED) return Error::from_errno(errno, "map the control page");
   auto* const page = new (mapped) ControlPage;
   page->owner = getpid();
+  page->variables = reinterpret_cast<std::uint64_t>(variables_room().data());
+  page->variables_bytes = variables_room().size();
   if (getrandom(&page->identity, sizeof page->identity, 0) != sizeof page->identity)
     return Error::from_errno(errno, "getrandom");
   return page;

@@ -13,6 +13,7 @@
 
 #include <atomic>
 #include <cstring>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <new>
@@ -23,6 +24,7 @@
 #include "agent/hooks.h"
 #include "agent/memory_regions.h"
 #include "agent/prelaunch.h"
+#include "agent/restart_variables.h"
 #include "agent/run_crs.h"
 #include "agent/savepoints.h"
 #include "agent/self_state.h"
@@ -47,6 +49,7 @@ struct crs_service {
 struct crs_snapshot {
   std::string directory_wanted, store_wanted, job_wanted;
   std::string component, directory, metadata, job;
+  std::map<std::string, std::string> variables;  // for restarts
   bool cold_start = false;
   bool for_rollback = false;  // of a save point
   std::uint64_t generation = 0, memory_bytes = 0, stored_bytes = 0, left_out_bytes = 0, stop_ns = 0;
@@ -350,6 +353,8 @@ Result<State> checkpoint(crs_service& service, pid_t pid, crs_snapshot& snapshot
 
 std::vector<std::string> restart_words(const crs_service& service, const crs_snapshot& snapshot) {
   std::vector<std::string> words{"restart", snapshot.directory};
+  for (const auto& [name, value] : snapshot.variables)
+    words.insert(words.end(), {"--env", name + "=" + value});
   add_parameters(service, words);
   return words;
 }
@@ -370,6 +375,9 @@ Status restart_as_child(crs_service& service, const crs_snapshot& snapshot, pid_
 
 // In place: same pid, same parent. Returns only an error.
 Error roll_back(const crs_service& service, const crs_snapshot& snapshot) {
+  if (!snapshot.variables.empty())
+    return Error(Errc::usage,
+                 "variables are handed over by a restart, and this process goes back where it is");
   if (agent::is_inside()) {
     return Error(Errc::usage, "this thread is in a critical section, which is waited for")
         .with_hint("leave it first (crs_enable_checkpoint)");
@@ -390,7 +398,7 @@ bool needs_stand_in(const Error& error) {
 
 // Everything that can be checked is, before this process is given up.
 Status restart_in_place(crs_service& service, const crs_snapshot& snapshot) {
-  if (snapshot.pid == getpid() && !agent::is_inside()) {
+  if (snapshot.pid == getpid() && snapshot.variables.empty() && !agent::is_inside()) {
     Error error = roll_back(service, snapshot);
     if (!needs_stand_in(error)) return error;
   }
@@ -513,6 +521,20 @@ int crs_snapshot_set_job(crs_snapshot* snapshot, const char* store, const char* 
   if (snapshot == nullptr) return fail(CRS_ERR_USAGE, 0, "snapshot", "no snapshot was given", "");
   const int first = text_of(store, snapshot->store_wanted, "snapshot");
   return first != CRS_SUCCESS ? first : text_of(job, snapshot->job_wanted, "snapshot");
+}
+
+int crs_snapshot_set_variable(crs_snapshot* snapshot, const char* name, const char* value) {
+  return guarded("set a variable", [&]() -> Status {
+    if (snapshot == nullptr || name == nullptr) return Error(Errc::usage, "no snapshot or no name");
+    if (*name == '\0' || std::strchr(name, '=') != nullptr)
+      return Error(Errc::usage, "'" + std::string(name) + "' is no name of a variable");
+    if (value == nullptr) {
+      snapshot->variables.erase(name);
+    } else {
+      snapshot->variables[name] = value;
+    }
+    return crs::ok();
+  });
 }
 
 int crs_snapshot_open(const char* name, crs_snapshot** snapshot) {
@@ -881,6 +903,10 @@ int crs_restart_info(crs_restart_information* information) {
     information->snapshot = page.origin;
     return crs::ok();
   });
+}
+
+const char* crs_restart_variable(const char* name) {
+  return name != nullptr ? agent::find_variable(name) : nullptr;
 }
 
 const crs_module crs_operations = {crs_init,      crs_finalize,           crs_checkpoint,

@@ -93,6 +93,11 @@ class Restart : public Command {
         ->type_name("N=PATH")
         ->expected(1)
         ->take_all();
+    app.add_option("--env", variables_,
+                   "a variable of its environment, as it is here or as given (may be repeated)")
+        ->type_name("NAME[=VALUE]")
+        ->expected(1)
+        ->take_all();
     app.add_option("--files", files_, "files that grew since: rollback, keep, or refuse to restart")
         ->check(CLI::IsMember({"rollback", "keep", "refuse"}));
     app.add_flag("--allow-changed-files", allow_changed_, "though files that it reads have changed");
@@ -211,6 +216,15 @@ class Restart : public Command {
         return Error(Errc::usage, "--fd names descriptor " + text.substr(0, text.find('=')) + " twice");
       }
     }
+    for (const auto& text : variables_) {
+      CRS_TRY(auto variable, parse_variable(text));
+      const std::string name = variable.substr(0, variable.find('=') + 1);
+      if (std::ranges::any_of(request.variables,
+                              [&](const auto& other) { return other.starts_with(name); })) {
+        return Error(Errc::usage, "--env names " + name.substr(0, name.size() - 1) + " twice");
+      }
+      request.variables.push_back(std::move(variable));
+    }
     request.allow_changed_files = allow_changed_;
     request.ignore_cpu = ignore_cpu_;
     return request;
@@ -265,7 +279,7 @@ class Restart : public Command {
 
   std::string snapshot_, pid_file_, pid_ = "auto", channel_, stdio_ = "auto", files_ = "rollback", store_,
                                     timeout_;
-  std::vector<std::string> fd_paths_;
+  std::vector<std::string> fd_paths_, variables_;
   int answer_fd_ = -1;
   bool detach_ = false, in_place_ = false, allow_changed_ = false, ignore_cpu_ = false, json_ = false,
        quiet_ = false;

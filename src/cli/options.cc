@@ -110,6 +110,18 @@ Result<std::pair<int, std::string>> parse_fd_path(std::string_view text) {
   return std::pair(static_cast<int>(*number), std::string(text.substr(equals + 1)));
 }
 
+Result<std::string> parse_variable(const std::string& text) {
+  const auto equals = text.find('=');
+  if (text.empty() || equals == 0)
+    return Error(Errc::usage, "--env wants NAME or NAME=VALUE, not '" + text + "'");
+  if (equals != std::string::npos) return text;
+  const char* const value = std::getenv(text.c_str());
+  if (value == nullptr)
+    return Error(Errc::usage, "--env " + text + ": there is no such variable here")
+        .with_hint("--env NAME=VALUE");
+  return text + "=" + value;
+}
+
 std::string store_path(const std::string& option, const Service& service) {
   if (!option.empty()) return option;
   const char* variable = std::getenv("CRS_STORE");

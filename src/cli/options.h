@@ -31,6 +31,9 @@ Result<Deadline> parse_timeout(const std::string& text);
 // "N=PATH". errors: usage.
 Result<std::pair<int, std::string>> parse_fd_path(std::string_view text);
 
+// "NAME=VALUE", or "NAME" for the value that it has here. errors: usage.
+Result<std::string> parse_variable(const std::string& text);
+
 // Where snapshots are: --store, else $CRS_STORE, else parameter service.store, else the default.
 std::string store_path(const std::string& option, const Service& service);
 // errors: as Store::open; a store that does not exist yet is not_found when not `create`.

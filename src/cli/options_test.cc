@@ -50,6 +50,15 @@ TEST(ParseFdPath, WantsANumberAndAPath) {
     EXPECT_FALSE(parse_fd_path(wrong)) << wrong;
 }
 
+TEST(ParseVariable, TakesTheValueFromHereOrAsGiven) {
+  EXPECT_EQ(parse_variable("A=b=c").value(), "A=b=c");
+  EXPECT_EQ(parse_variable("A=").value(), "A=");
+  ASSERT_EQ(setenv("CRS_TEST_VARIABLE", "here", 1), 0);
+  EXPECT_EQ(parse_variable("CRS_TEST_VARIABLE").value(), "CRS_TEST_VARIABLE=here");
+  ASSERT_EQ(unsetenv("CRS_TEST_VARIABLE"), 0);
+  for (const char* wrong : {"", "=", "=x", "CRS_TEST_VARIABLE"}) EXPECT_FALSE(parse_variable(wrong)) << wrong;
+}
+
 TEST(DefaultJobName, IsAlwaysAValidName) {
   EXPECT_EQ(default_job_name("python3", Pid(12)), "python3-12");
   for (const char* command :

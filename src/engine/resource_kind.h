@@ -127,6 +127,8 @@ struct RestoreOptions {
   bool in_place = false;
   // A process that still runs and will be the one that is restarted (rollback); 0: none.
   Pid replaced{};
+  // NAME=VALUE, for a program that takes part to ask for.
+  std::vector<std::string> variables;
   // How long the program may take for what it does before its threads run; 0: as long as the deadline lets
   // it.
   std::chrono::seconds hook_limit{60};

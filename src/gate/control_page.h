@@ -95,6 +95,10 @@ struct ControlPage {
   std::uint32_t after_rebuild = 0;         // Turn
   char rebuilding[80] = {};                // the label of what is being rebuilt
   std::uint64_t left_out_bytes = 0;        // of the snapshot that was made
+  // Room in the process for variables that a restart hands over, NAME=VALUE, each with a NUL, one more behind
+  // the last. 0: there is none.
+  std::uint64_t variables = 0;  // its address
+  std::uint64_t variables_bytes = 0;
 };
 static_assert(std::atomic<std::uint32_t>::is_always_lock_free &&
               std::atomic<std::uint64_t>::is_always_lock_free);

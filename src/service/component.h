@@ -121,6 +121,8 @@ struct RestartRequest {
   ChangedOutput files = ChangedOutput::rollback;
   Stdio stdio = Stdio::automatic;
   std::map<int, std::string> fd_paths;  // the program's descriptor N becomes this path
+  // NAME=VALUE: in the environment of a program that is started anew, or for one that comes back to ask for.
+  std::vector<std::string> variables;
   bool allow_changed_files = false;
   bool ignore_cpu = false;
   bool parent_waits = false;   // the caller stays until the program ends

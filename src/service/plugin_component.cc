@@ -228,6 +228,9 @@ class PluginComponent : public Component {
   Result<RestartInfo> restart(const store::SnapshotReader& snapshot, const RestartRequest& request,
                               Observer& observer) const override {
     const auto started = std::chrono::steady_clock::now();
+    if (!request.variables.empty())
+      return named(Error(Errc::unsupported, "a component out of a shared object cannot be given variables")
+                       .with_hint("restart without --env"));
     std::vector<crs_component_descriptor> descriptors;
     for (const auto& [number, path] : request.fd_paths) descriptors.push_back({number, path.c_str()});
     const crs_component_restart asked{.size = sizeof asked,

@@ -8,6 +8,7 @@
 #include <csignal>
 
 #include "os/child.h"
+#include "service/agent_variables.h"
 
 namespace crs {
 namespace {
@@ -67,7 +68,12 @@ Status check_starts_anew(const std::string& component, const RestartRequest& req
 }
 
 Result<RestartInfo> start_program(const ProgramStart& program, const RestartRequest& request) {
-  const Words words{pointers_to(program.arguments), pointers_to(program.environment)};
+  std::vector<std::string> environment = program.environment;
+  for (const std::string& variable : request.variables) {
+    const auto equals = variable.find('=');
+    set_variable(environment, variable.substr(0, equals), variable.substr(equals + 1));
+  }
+  const Words words{pointers_to(program.arguments), pointers_to(environment)};
   CRS_TRY(const Pid pid, start_child([&](int kept_fd) { become(program, words, request, kept_fd); },
                                      "start " + program.executable + " in " + program.directory));
   RestartInfo info;

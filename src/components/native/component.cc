@@ -71,6 +71,7 @@ RestartOptions to_engine(const RestartRequest& request, unsigned workers) {
     case Stdio::null: options.restore.stdio = StdioMode::null; break;
   }
   options.restore.fd_paths = request.fd_paths;
+  options.restore.variables = request.variables;
   options.restore.allow_changed_files = request.allow_changed_files;
   options.restore.ignore_cpu_features = request.ignore_cpu;
   options.restore.parent_waits = request.parent_waits;

@@ -37,7 +37,10 @@ class ControlPageKind : public ResourceKind {
       ControlPage page;
       CRS_CHECK(
           context.target.read_memory(RemoteAddr(vma.start), std::as_writable_bytes(std::span(&page, 1))));
-      if (page.magic == control_magic && page.version == control_version) state_.set_address(vma.start);
+      if (page.magic != control_magic || page.version != control_version) continue;
+      state_.set_address(vma.start);
+      state_.set_variables(page.variables);
+      state_.set_variables_bytes(page.variables_bytes);
     }
     if (state_.address() != 0) state_.set_rebuilder(context.rebuilder.v);
     return ok();
@@ -48,6 +51,20 @@ class ControlPageKind : public ResourceKind {
 
   Status check(CheckContext& context) override {
     snapshot_ = ControlSnapshot::of(context.snapshot.path(), context.snapshot.manifest());
+    if (context.options.variables.empty()) return ok();
+    if (state_.variables_bytes() == 0) {
+      context.blockers.add(
+          "environment variables (--env)",
+          "this program's environment is in its memory and comes back with it, and it takes no "
+          "part (libcrs) to be told of another",
+          "restart it without --env");
+    } else if (const std::size_t needed = text_of(context.options.variables).size();
+               needed > state_.variables_bytes()) {
+      context.blockers.add("environment variables (--env)",
+                           "they take " + std::to_string(needed) + " bytes, and the program has room for " +
+                               std::to_string(state_.variables_bytes()),
+                           "hand over fewer, or the name of a file");
+    }
     return ok();
   }
 
@@ -61,6 +78,7 @@ class ControlPageKind : public ResourceKind {
 
   Status rebuild(RebuildContext& context) override {
     if (state_.address() == 0) return ok();
+    CRS_CHECK(hand_over_variables(context));
     ControlPage page;
     const iovec ours{&page, sizeof page};
     const iovec its{reinterpret_cast<void*>(state_.address()), sizeof page};  // NOLINT: an address over there
@@ -82,6 +100,25 @@ class ControlPageKind : public ResourceKind {
   }
 
  private:
+  static std::string text_of(const std::vector<std::string>& variables) {
+    std::string text;
+    for (const std::string& variable : variables) text.append(variable).push_back('\0');
+    text.push_back('\0');
+    return text;
+  }
+
+  // Those of an earlier restart are gone.
+  Status hand_over_variables(const RebuildContext& context) const {
+    if (state_.variables_bytes() == 0) return ok();
+    std::string text = text_of(context.options().variables);
+    const iovec ours{text.data(), text.size()};
+    const iovec its{reinterpret_cast<void*>(state_.variables()),
+                    text.size()};  // NOLINT: an address over there
+    if (process_vm_writev(context.pid().v, &ours, 1, &its, 1, 0) != static_cast<ssize_t>(text.size()))
+      return Error::from_errno(errno, "hand over the environment variables");
+    return ok();
+  }
+
   Status rebuild_memory(RebuildContext& context, ControlPage& page) {
     const NsPid rebuilder(state_.rebuilder());
     if (std::ranges::find(context.threads(), rebuilder) == context.threads().end())
