@@ -99,6 +99,14 @@ void pass_on(int number, siginfo_t* info, void*) {
   if (info->si_code <= 0) kill(passed_on_to, number);
 }
 
+// From here on signals wait until pass_signals_on(): without a handler an init would never see them
+// (pid_namespaces(7)), and somebody may know of us as soon as we have reported.
+void hold_signals() {
+  sigset_t all;
+  sigfillset(&all);
+  sigprocmask(SIG_SETMASK, &all, nullptr);
+}
+
 // Whoever knows only the child that a restart gave him sends his signals to us.
 void pass_signals_on(Pid program) {
   passed_on_to = program.v;
@@ -154,6 +162,7 @@ struct InitSetup {
   if (!status) report.error = std::move(status).error();
   report.ns_pid = program.v;
   const std::string text = report.to_text();
+  hold_signals();
   (void)!write(setup.report, text.data(), text.size());
   if (report.error) _exit(1);
   be_init(program, setup.changes);
