@@ -69,6 +69,7 @@ _crs() {
     --stdio) mapfile -t COMPREPLY < <(compgen -W "auto inherit saved null" -- "$cur"); return ;;
     --files) mapfile -t COMPREPLY < <(compgen -W "rollback keep refuse" -- "$cur"); return ;;
     --job) mapfile -t COMPREPLY < <(compgen -W "$(_crs_snapshots | grep -v @)" -- "$cur"); return ;;
+    --clock) mapfile -t COMPREPLY < <(compgen -W "auto continue host" -- "$cur"); return ;;
     --env) mapfile -t COMPREPLY < <(compgen -v -- "$cur"); return ;;
     --timeout | --level | --keep | --fd | --param | --rank) return ;;
   esac
@@ -77,7 +78,7 @@ _crs() {
   case $command in
     checkpoint) options+=" --job --store --output -o --term --stop --skip-dontdump --component --compress --level --timeout --json --quiet" ;;
     run) options+=" --agent --force --store --rank" ;;
-    restart) options+=" --detach --in-place --pidfile --pid --stdio --fd --env --files --allow-changed-files --ignore-cpu --store --timeout --json --quiet" ;;
+    restart) options+=" --detach --in-place --pidfile --pid --stdio --fd --env --clock --files --allow-changed-files --ignore-cpu --store --timeout --json --quiet" ;;
     rollback) options+=" --files --allow-changed-files --ignore-cpu --store --timeout --json --quiet" ;;
     check) options+=" --store --skip-dontdump --component --timeout --json" ;;
     list | inspect) options+=" --store --timeout --json" ;;

@@ -98,6 +98,11 @@ class Restart : public Command {
         ->type_name("NAME[=VALUE]")
         ->expected(1)
         ->take_all();
+    app.add_option(
+           "--clock", clock_,
+           "CLOCK_MONOTONIC and _BOOTTIME: continue (where they stood), host (those of here), or auto: "
+           "continue after a start of the system")
+        ->check(CLI::IsMember({"auto", "continue", "host"}));
     app.add_option("--files", files_, "files that grew since: rollback, keep, or refuse to restart")
         ->check(CLI::IsMember({"rollback", "keep", "refuse"}));
     app.add_flag("--allow-changed-files", allow_changed_, "though files that it reads have changed");
@@ -203,6 +208,9 @@ class Restart : public Command {
     request.pid = pid_ == "same"        ? PidChoice::same
                   : pid_ == "namespace" ? PidChoice::pid_namespace
                                         : PidChoice::automatic;
+    request.clock = clock_ == "continue" ? ClockChoice::go_on
+                    : clock_ == "host"   ? ClockChoice::host
+                                         : ClockChoice::automatic;
     request.files = files_ == "keep"     ? ChangedOutput::keep
                     : files_ == "refuse" ? ChangedOutput::refuse
                                          : ChangedOutput::rollback;
@@ -277,8 +285,8 @@ class Restart : public Command {
     return status;
   }
 
-  std::string snapshot_, pid_file_, pid_ = "auto", channel_, stdio_ = "auto", files_ = "rollback", store_,
-                                    timeout_;
+  std::string snapshot_, pid_file_, pid_ = "auto", channel_, stdio_ = "auto", files_ = "rollback",
+                                    clock_ = "auto", store_, timeout_;
   std::vector<std::string> fd_paths_, variables_;
   int answer_fd_ = -1;
   bool detach_ = false, in_place_ = false, allow_changed_ = false, ignore_cpu_ = false, json_ = false,

@@ -17,6 +17,7 @@
 #include "engine/engine.h"
 #include "engine/frozen_state.h"
 #include "engine/memory_keeper.h"
+#include "os/clocks.h"
 
 namespace crs {
 namespace {
@@ -33,6 +34,20 @@ std::vector<std::string> split_at_nul(const std::string& text) {
   return words;
 }
 
+// When it was stopped, by its own clocks.
+Status describe_clocks(const FrozenProcess& target, store::Manifest& manifest) {
+  CRS_TRY(const SystemClocks ours, clock_offsets(Pid(getpid())));
+  CRS_TRY(const SystemClocks its, clock_offsets(target.pid()));
+  const SystemClocks now = read_clocks();
+  const auto since = now.monotonic - target.stopped_at();
+  const SystemClocks then = now - SystemClocks{since, since} - ours + its;
+  manifest.clocks = store::ManifestClocks{.monotonic_ns = then.monotonic.count(),
+                                          .boottime_ns = then.boottime.count(),
+                                          .monotonic_offset_ns = its.monotonic.count(),
+                                          .boottime_offset_ns = its.boottime.count()};
+  return ok();
+}
+
 Status describe(const FrozenProcess& target, store::Manifest& manifest) {
   utsname system{};
   if (uname(&system) != 0) return Error::from_errno(errno, "uname");
@@ -40,6 +55,7 @@ Status describe(const FrozenProcess& target, store::Manifest& manifest) {
   manifest.architecture = system.machine;
   manifest.kernel = system.release;
   manifest.boot_id = boot_id();
+  CRS_CHECK(describe_clocks(target, manifest));
   manifest.pid = target.ns_pid().v;
   manifest.command = target.stat().comm;
   CRS_TRY(manifest.executable, target.proc().read_link("exe"));

@@ -78,9 +78,17 @@ enum class PidMode : std::uint8_t {
   pid_namespace,  // always a namespace of its own
 };
 
+// What the program's clocks that count from the start of the system (CLOCK_MONOTONIC, CLOCK_BOOTTIME) show.
+enum class ClockMode : std::uint8_t {
+  automatic,  // since the same start of the system: what they would; else as go_on, where that is possible
+  go_on,      // they go on where they stood, or an error
+  host,       // what they show here
+};
+
 struct RestartOptions {
   RestoreOptions restore;
   PidMode pid = PidMode::automatic;
+  ClockMode clock = ClockMode::automatic;
   Deadline deadline;
   unsigned workers = 0;
   bool verified = false;  // all stored bytes were checked just before

@@ -22,6 +22,7 @@
 
 #include <cerrno>
 
+#include "engine/clock_view.h"
 #include "engine/engine.h"
 #include "engine/error_message.h"
 #include "engine/page_saver.h"
@@ -139,6 +140,7 @@ void pass_signals_on(Pid program) {
 }
 
 struct InitSetup {
+  const ClockView* clocks = nullptr;
   bool user_namespace = false;
   uid_t uid = 0;
   gid_t gid = 0;
@@ -150,6 +152,7 @@ struct InitSetup {
   PartReport report;
   Status status = setup.user_namespace ? enter_user_namespace(setup.uid, setup.gid) : ok();
   if (status) mount_own_proc(report.notes);
+  if (status) status = setup.clocks->shift_for_children(report.notes);
   Pid program;
   if (status) {
     auto created = restoration.create(report.notes);
@@ -210,7 +213,7 @@ Result<Pid> child_of(Pid init, NsPid inner) {
   return Error(Errc::target_gone, "the restored process ended at once");
 }
 
-Result<RestartedProcess> restart_in_namespace(Restoration& restoration) {
+Result<RestartedProcess> restart_in_namespace(Restoration& restoration, const ClockView& clocks) {
   if (restoration.threads().process().v == 1) {
     return Error(Errc::refused,
                  "the process was number 1 of its pid namespace, which cannot be restored yet");
@@ -225,7 +228,7 @@ Result<RestartedProcess> restart_in_namespace(Restoration& restoration) {
   clone_args arguments{};
   arguments.flags = CLONE_NEWPID | CLONE_NEWNS | (privileged ? 0 : CLONE_NEWUSER);
   arguments.exit_signal = SIGCHLD;
-  const InitSetup setup{!privileged, geteuid(), getegid(), report_out.get(), changes_out.get()};
+  const InitSetup setup{&clocks, !privileged, geteuid(), getegid(), report_out.get(), changes_out.get()};
   const long init = syscall(SYS_clone3, &arguments, sizeof arguments);
   if (init < 0) {
     const int error_number = errno;
@@ -265,16 +268,17 @@ Result<RestartedProcess> restart_in_namespace(Restoration& restoration) {
   return process;
 }
 
-Result<RestartedProcess> restart_here(Restoration& restoration) {
+Result<RestartedProcess> restart_here(Restoration& restoration, const ClockView& clocks) {
   RestartedProcess process;
+  CRS_CHECK(clocks.shift_for_children(process.notes));
   CRS_TRY(process.pid, restoration.create(process.notes));
   process.child = process.pid;
   process.ns_pid = restoration.threads().process();
   return process;
 }
 
-Result<RestartedProcess> restart_as(PidMode mode, Restoration& restoration) {
-  if (mode == PidMode::pid_namespace) return restart_in_namespace(restoration);
+Result<RestartedProcess> restart_as(PidMode mode, Restoration& restoration, const ClockView& clocks) {
+  if (mode == PidMode::pid_namespace) return restart_in_namespace(restoration, clocks);
   const bool may = may_choose_pids();
   const auto taken = taken_number(restoration.threads());
   if (mode == PidMode::same) {
@@ -287,27 +291,19 @@ Result<RestartedProcess> restart_as(PidMode mode, Restoration& restoration) {
     }
     if (taken)
       return Error(Errc::busy, *taken).with_hint("end that process, or restart with --pid namespace");
-    return restart_here(restoration);
+    return restart_here(restoration, clocks);
   }
-  if (!may) return restart_in_namespace(restoration);
+  if (!may) return restart_in_namespace(restoration, clocks);
   std::string reason = taken.value_or("");
   if (!taken) {
-    auto process = restart_here(restoration);
+    auto process = restart_here(restoration, clocks);
     if (process || process.error().code() != Errc::busy) return process;
     reason = process.error().message();  // taken in the meantime
   }
-  CRS_TRY(auto process, restart_in_namespace(restoration));
+  CRS_TRY(auto process, restart_in_namespace(restoration, clocks));
   process.notes.push_back(reason +
                           "; the program runs in a pid namespace of its own, where it keeps its number");
   return process;
-}
-
-void tell_of_another_boot(const store::Manifest& manifest, Blockers& blockers) {
-  const std::string now = boot_id();
-  if (now.empty() || manifest.boot_id.empty() || now == manifest.boot_id) return;
-  blockers.note(
-      "the system was started since the checkpoint, or is another one, so clocks that count from its start "
-      "(CLOCK_MONOTONIC) show other times: what waits until a point of such a clock may end early or late");
 }
 
 }  // namespace
@@ -323,9 +319,9 @@ Result<RestartedProcess> Engine::restart(const store::SnapshotReader& snapshot, 
   CRS_CHECK(restoration.check(blockers));
   CRS_CHECK(blockers.to_status("this snapshot cannot be restarted here"));
   CRS_CHECK(verify_before(snapshot, options, events));
-  tell_of_another_boot(snapshot.manifest(), blockers);
+  CRS_TRY(const ClockView clocks, ClockView::choose(snapshot.manifest(), options.clock));
   events.phase("restore");
-  CRS_TRY(RestartedProcess process, restart_as(options.pid, restoration));
+  CRS_TRY(RestartedProcess process, restart_as(options.pid, restoration, clocks));
   process.leads_group = restoration.threads().leads_group() || restoration.threads().leads_session();
   process.stopped = restoration.threads().stopped();
   process.notes.insert(process.notes.begin(), blockers.notes().begin(), blockers.notes().end());

@@ -116,8 +116,13 @@ enum class PidChoice : std::uint8_t { automatic, same, pid_namespace };
 enum class ChangedOutput : std::uint8_t { rollback, keep, refuse };
 enum class Stdio : std::uint8_t { automatic, inherit, saved, null };
 
+// The program's clocks that count from the start of the system go on where they stood, or are those of here;
+// automatic: since the same start of the system they are what they would be, else they go on if they can.
+enum class ClockChoice : std::uint8_t { automatic, go_on, host };
+
 struct RestartRequest {
   PidChoice pid = PidChoice::automatic;
+  ClockChoice clock = ClockChoice::automatic;
   ChangedOutput files = ChangedOutput::rollback;
   Stdio stdio = Stdio::automatic;
   std::map<int, std::string> fd_paths;  // the program's descriptor N becomes this path

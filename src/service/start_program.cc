@@ -60,6 +60,11 @@ Status check_starts_anew(const std::string& component, const RestartRequest& req
     return Error(Errc::unsupported, "component " + component + " starts the program anew, under any pid")
         .with_hint("--pid auto");
   }
+  if (request.clock == ClockChoice::go_on) {
+    return Error(Errc::unsupported,
+                 "component " + component + " starts the program anew, with the clocks of here")
+        .with_hint("--clock host");
+  }
   if (request.stdio == Stdio::saved) {
     return Error(Errc::unsupported, "component " + component + " has no saved descriptors")
         .with_hint("--stdio inherit");

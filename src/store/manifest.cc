@@ -16,10 +16,10 @@ using nlohmann::json;
 
 // In the order in which they are printed; "checksum" is the last of the file.
 constexpr const char* known_keys[] = {
-    "format_version", "component",    "crs_version",   "job",     "generation",   "created_ns",
-    "host",           "architecture", "kernel",        "boot_id", "pid",          "command",
-    "executable",     "arguments",    "uid",           "threads", "memory_bytes", "left_out_bytes",
-    "stop_ns",        "files",        "component_data"};
+    "format_version", "component",    "crs_version", "job",           "generation", "created_ns",
+    "host",           "architecture", "kernel",      "boot_id",       "clocks",     "pid",
+    "command",        "executable",   "arguments",   "uid",           "threads",    "memory_bytes",
+    "left_out_bytes", "stop_ns",      "files",       "component_data"};
 constexpr const char* checksum_key = "checksum";
 constexpr int deepest = 64;  // dump() and others recurse
 
@@ -147,6 +147,12 @@ std::string Manifest::to_json_text() const {
   all["architecture"] = architecture;
   all["kernel"] = readable(kernel);
   all["boot_id"] = boot_id;
+  if (clocks) {
+    all["clocks"] = {{"monotonic_ns", clocks->monotonic_ns},
+                     {"boottime_ns", clocks->boottime_ns},
+                     {"monotonic_offset_ns", clocks->monotonic_offset_ns},
+                     {"boottime_offset_ns", clocks->boottime_offset_ns}};
+  }
   all["pid"] = pid;
   all["command"] = readable(command);
   all["executable"] = readable(executable);
@@ -201,6 +207,17 @@ Result<Manifest> Manifest::parse(std::string_view text, std::string_view where) 
   take("architecture", manifest.architecture);
   take("kernel", manifest.kernel);
   take("boot_id", manifest.boot_id);
+  if (all.contains("clocks")) {
+    const json* const clocks = take.find("clocks", &json::is_object);
+    if (!take.problem().empty()) return bad(take.problem());
+    Taker inner(*clocks);
+    ManifestClocks& its = manifest.clocks.emplace();
+    inner("monotonic_ns", its.monotonic_ns);
+    inner("boottime_ns", its.boottime_ns);
+    inner("monotonic_offset_ns", its.monotonic_offset_ns);
+    inner("boottime_offset_ns", its.boottime_offset_ns);
+    if (!inner.problem().empty()) return bad("clocks: " + inner.problem());
+  }
   take("pid", manifest.pid);
   take("command", manifest.command);
   take("executable", manifest.executable);

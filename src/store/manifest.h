@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,6 +24,12 @@ struct ManifestFile {
   std::string checksum;  // XXH3-128 in hexadecimal of the whole file; for page files of footer and index only
 };
 
+// The clocks that count from the start of the system, at the moment of the freeze, nanoseconds.
+struct ManifestClocks {
+  std::int64_t monotonic_ns = 0, boottime_ns = 0;                // as the process saw them
+  std::int64_t monotonic_offset_ns = 0, boottime_offset_ns = 0;  // of its time namespace
+};
+
 struct Manifest {
   std::uint32_t version = 1;  // the oldest that can tell what is in it
   std::string component;      // "native", "none", ...
@@ -31,11 +38,12 @@ struct Manifest {
   std::uint64_t generation = 0;  // 0: not in a store's job (-o DIR)
   std::int64_t created_ns = 0;   // CLOCK_REALTIME at the moment of the freeze, nanoseconds
   std::string host;
-  std::string architecture;  // "x86_64"
-  std::string kernel;        // uname -r, for people only
-  std::string boot_id;       // /proc/sys/kernel/random/boot_id
-  std::int64_t pid = 0;      // as the process itself sees it
-  std::string command;       // comm
+  std::string architecture;              // "x86_64"
+  std::string kernel;                    // uname -r, for people only
+  std::string boot_id;                   // /proc/sys/kernel/random/boot_id
+  std::optional<ManifestClocks> clocks;  // the key may be missing
+  std::int64_t pid = 0;                  // as the process itself sees it
+  std::string command;                   // comm
   std::string executable;
   std::vector<std::string> arguments;
   std::uint32_t uid = 0;

@@ -63,6 +63,11 @@ RestartOptions to_engine(const RestartRequest& request, unsigned workers) {
     case PidChoice::same: options.pid = PidMode::same; break;
     case PidChoice::pid_namespace: options.pid = PidMode::pid_namespace; break;
   }
+  switch (request.clock) {
+    case ClockChoice::automatic: options.clock = ClockMode::automatic; break;
+    case ClockChoice::go_on: options.clock = ClockMode::go_on; break;
+    case ClockChoice::host: options.clock = ClockMode::host; break;
+  }
   options.restore.files = to_engine(request.files);
   switch (request.stdio) {
     case Stdio::automatic: options.restore.stdio = StdioMode::automatic; break;

@@ -7,7 +7,8 @@
 //   themselves. Such a process must be savable again, so exactly that is accepted: a user namespace below
 //   ours with that map, and a pid namespace below ours. Everything else that differs is a blocker by name.
 //   Whose namespace is below whose: ioctl_ns(2), NS_GET_PARENT. Mount namespaces have no parents; their
-//   tables of mounts are compared, /proc left out. A mount that came to ours later does no harm. The init of
+//   tables of mounts are compared, /proc left out. A time namespace is two offsets, which the manifest keeps
+//   (clock_view.h). A mount that came to ours later does no harm. The init of
 //   a pid namespace cannot be restored as such: number 1 is then the restorer's. Threads of a restored
 //   process all live where it does, so one that moved elsewhere is a blocker.
 //
@@ -32,11 +33,8 @@ struct View {
   const char* entry;  // in /proc/PID/ns
   const char* what;
 };
-constexpr std::array<View, 5> must_be_ours{{{"net", "network"},
-                                            {"ipc", "IPC objects"},
-                                            {"uts", "host name"},
-                                            {"time", "clocks"},
-                                            {"cgroup", "cgroups"}}};
+constexpr std::array<View, 4> must_be_ours{
+    {{"net", "network"}, {"ipc", "IPC objects"}, {"uts", "host name"}, {"cgroup", "cgroups"}}};
 
 Result<std::string> read_namespace(const ProcDir& proc, const std::string& entry) {
   auto text = proc.read_link("ns/" + entry);

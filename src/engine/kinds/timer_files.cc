@@ -88,9 +88,9 @@ bool is_wall_clock(std::int32_t clock) {
   return clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_ALARM;
 }
 
-std::int64_t now_ns(clockid_t clock) {
+std::int64_t wall_clock_ns() {
   timespec now{};
-  clock_gettime(clock, &now);
+  clock_gettime(CLOCK_REALTIME, &now);
   return now.tv_sec * second_ns + now.tv_nsec;
 }
 
@@ -124,7 +124,7 @@ class TimerFilesKind : public ResourceKind {
     saved.set_remaining_ns(told->remaining_ns);
     saved.set_interval_ns(told->interval_ns);
     if (told->remaining_ns != 0 && (told->set_flags & TFD_TIMER_ABSTIME) != 0 && is_wall_clock(told->clock))
-      saved.set_wall_ns(now_ns(CLOCK_REALTIME) + told->remaining_ns);
+      saved.set_wall_ns(wall_clock_ns() + told->remaining_ns);
     return ok();
   }
 
@@ -232,28 +232,17 @@ class TimerFilesKind : public ResourceKind {
   static void arm(CallBatch& batch, const state::TimerFile& timer, int number) {
     const std::string name = " of fd " + std::to_string(number);
     if (timer.remaining_ns() != 0) {
-      std::int64_t at = timer.remaining_ns();
-      if (timer.wall_ns() != 0) {
-        at = timer.wall_ns();
-      } else if ((timer.set_flags() & TFD_TIMER_ABSTIME) != 0) {
-        at += now_ns(clock_to_read(timer.clock()));
-      }
+      // Its other clocks may be shifted (clock_view.h), so that only what remains of the time is known here.
+      const bool absolute = timer.wall_ns() != 0;
+      const std::int64_t at = absolute ? timer.wall_ns() : timer.remaining_ns();
       const itimerspec time{{timer.interval_ns() / second_ns, timer.interval_ns() % second_ns},
                             {at / second_ns, at % second_ns}};
-      batch.call("timerfd_settime" + name, SYS_timerfd_settime, number, timer.set_flags(),
+      batch.call("timerfd_settime" + name, SYS_timerfd_settime, number, absolute ? timer.set_flags() : 0u,
                  batch.in_value(time), nullptr);
     }
     const std::uint64_t ticks = timer.ticks();
     if (ticks != 0)
       batch.call("TFD_IOC_SET_TICKS" + name, SYS_ioctl, number, set_ticks, batch.in_value(ticks));
-  }
-
-  static clockid_t clock_to_read(std::int32_t clock) {
-    switch (clock) {
-      case CLOCK_REALTIME_ALARM: return CLOCK_REALTIME;
-      case CLOCK_BOOTTIME_ALARM: return CLOCK_BOOTTIME;
-      default: return clock;
-    }
   }
 
   state::TimerFiles state_;
