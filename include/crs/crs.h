@@ -50,7 +50,8 @@ typedef enum crs_result {
   CRS_ERR_STORAGE = -9,      /* disk full, unwritable store, I/O error */
   CRS_ERR_OTHER = -10,       /* anything else */
   CRS_ERR_NOT_READY = -20,   /* before crs_init() or after crs_finalize() */
-  CRS_ERR_UNSUPPORTED = -21  /* nothing here can do that */
+  CRS_ERR_UNSUPPORTED = -21, /* nothing here can do that */
+  CRS_ERR_CANCELLED = -22    /* by crs_operation_cancel() */
 } crs_result;
 
 /* "CRS_ERR_REFUSED"; every number has a text. Async-signal-safe, needs no crs_init(). */
@@ -436,6 +437,59 @@ typedef struct crs_parameter_info {
 CRS_PUBLIC int crs_service_list_parameters(crs_service* service,
                                            void (*each)(const crs_parameter_info*, void* context),
                                            void* context);
+
+/* --- Operations in the background --------------------------------------------------------------------------
+ */
+
+/* A checkpoint or restart that a thread of the library has made while the caller goes on. All that a process
+ * asks for, this way or by the calls above, is made one after the other, in that order; of another process
+ * that asks at the same time one gets CRS_ERR_BUSY. A handle is used by one thread at a time, but for
+ * crs_operation_cancel(). A forked child has copies of the handles, but no operations: all but
+ * crs_operation_free() answer CRS_ERR_USAGE there. While one is going on, the last crs_finalize() answers
+ * CRS_ERR_BUSY. */
+typedef struct crs_operation crs_operation;
+
+/* As crs_service_checkpoint(), NULL for the default service. The service and the snapshot are not to be
+ * touched until the operation has ended; `options` are copied, and their time limit counts from here on. In a
+ * process that is brought back from a snapshot of itself which was made this way, the operation has ended
+ * with CRS_RESTART. errors: CRS_ERR_USAGE (also for inc_prep_only and inc_recover_only), CRS_ERR_OTHER (no
+ * thread can be made). */
+CRS_PUBLIC int crs_checkpoint_start(crs_service* service, pid_t pid, crs_snapshot* snapshot,
+                                    const crs_checkpoint_options* options, crs_operation** operation);
+/* As crs_service_restart() of a child. The program `crs` and what it restarts are children of the process as
+ * there: a waitpid(2) for any child may see them. */
+CRS_PUBLIC int crs_restart_start(crs_service* service, crs_snapshot* snapshot, crs_operation** operation);
+
+/* Waits for its end, at most `timeout_ns` (0: looks only; UINT64_MAX: without limit). Its own result:
+ * CRS_SUCCESS and
+ * `*state` as of crs_checkpoint(), or CRS_RUNNING of a restart, whose child is in `*child_pid`; its error;
+ * CRS_ERR_CANCELLED; or CRS_ERR_BUSY: it is still going on. `state` and `child_pid` may be NULL. May be
+ * called again. */
+CRS_PUBLIC int crs_operation_wait(crs_operation* operation, uint64_t timeout_ns, crs_state* state,
+                                  pid_t* child_pid);
+
+typedef struct crs_progress {
+  size_t size;               /* set by the caller: sizeof(crs_progress) */
+  const char* phase;         /* "queued", "started", what crs-checkpoint(1) tells under --events, "ended" */
+  uint64_t done_bytes;       /* of memory that is saved */
+  uint64_t total_bytes;      /* 0: not known yet */
+  const char* delayed;       /* for whom it waits, in a sentence; "": it does not */
+  uint64_t delayed_since_ns; /* CLOCK_MONOTONIC */
+} crs_progress;
+/* Where it is. The strings are valid until the next call for this operation. */
+CRS_PUBLIC int crs_operation_progress(crs_operation* operation, crs_progress* progress);
+
+/* A descriptor that poll(2) finds readable once it has ended. It belongs to the operation, and is only to be
+ * looked at. */
+CRS_PUBLIC int crs_operation_fd(const crs_operation* operation);
+
+/* Asks it to end: one that waits in the queue never begins; of one that is being made nothing is left, and
+ * the process that was to be saved runs on. Does not wait for that. One that is past its point of no return
+ * ends as if nobody had asked. May be called from any thread. */
+CRS_PUBLIC int crs_operation_cancel(crs_operation* operation);
+
+/* Frees the handle; cancels one that is going on, and waits for its end. NULL is well. */
+CRS_PUBLIC void crs_operation_free(crs_operation* operation);
 
 #ifdef __cplusplus
 }

@@ -194,6 +194,7 @@ class Service {
     return last_error(crs_service_restart(handle_, snapshot.handle(), false, nullptr));
   }
   crs_state state() const { return crs_service_state(handle_, nullptr, nullptr); }
+  crs_service* handle() const { return handle_; }  // borrowed
 
  private:
   crs_service* handle_ = nullptr;

@@ -15,14 +15,14 @@
 #include <cstring>
 #include <map>
 #include <memory>
-#include <mutex>
-#include <new>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "agent/critical_sections.h"
 #include "agent/hooks.h"
 #include "agent/memory_regions.h"
+#include "agent/operations.h"
 #include "agent/prelaunch.h"
 #include "agent/restart_variables.h"
 #include "agent/run_crs.h"
@@ -61,12 +61,17 @@ struct crs_savepoint {
   pid_t owner = 0;  // a forked child has the handle, but not the save point
 };
 
+struct crs_operation {
+  std::shared_ptr<agent::Operation> work;
+  const char* phase = "";
+  agent::OperationProgress shown;
+};
+
 namespace {
 
 // --- This process
 
 std::atomic<int> users{0};  // crs_init() without crs_finalize()
-std::mutex one_at_a_time;   // checkpoints and restarts that this process asks for
 crs_service* default_service() {
   static crs_service service;
   return &service;
@@ -349,6 +354,15 @@ Result<State> checkpoint(crs_service& service, pid_t pid, crs_snapshot& snapshot
   return state;
 }
 
+// Its time limit counts from here on; what is left of it is for the checkpoint.
+Result<std::unique_ptr<agent::QueueTurn>> wait_for_turn(crs_checkpoint_options& options) {
+  if (options.timeout_ns == 0) return agent::QueueTurn::wait(crs::Deadline::never());
+  const auto deadline = crs::Deadline::after(std::chrono::nanoseconds(options.timeout_ns));
+  CRS_TRY(auto turn, agent::QueueTurn::wait(deadline));
+  options.timeout_ns = std::max<std::uint64_t>(static_cast<std::uint64_t>(deadline.left()->count()), 1);
+  return turn;
+}
+
 // --- Restart
 
 std::vector<std::string> restart_words(const crs_service& service, const crs_snapshot& snapshot) {
@@ -424,6 +438,23 @@ Status check_own(const crs_savepoint* savepoint) {
                                 : "the save point is one of the process that forked this one");
 }
 
+// Handles belong to the process that started the operation: a forked child has copies without one.
+int check_operation(const crs_operation* operation) {
+  if (operation == nullptr) return fail(CRS_ERR_USAGE, 0, "operation", "no operation was given", "");
+  if (operation->work->is_of_this_process()) return CRS_SUCCESS;
+  return fail(CRS_ERR_USAGE, 0, operation->phase, "the operation is one of the process that forked this one",
+              "");
+}
+
+Status start_operation(const char* phase, agent::OperationWork work, std::uint64_t limit,
+                       crs_operation** operation) {
+  auto made = std::make_unique<crs_operation>();
+  made->phase = phase;
+  CRS_TRY(made->work, agent::Operation::start(std::move(work), limit));
+  *operation = made.release();
+  return crs::ok();
+}
+
 const crs_snapshot& or_empty(const crs_snapshot* snapshot) {
   static const crs_snapshot empty;
   return snapshot != nullptr ? *snapshot : empty;
@@ -456,6 +487,7 @@ const char* crs_result_text(int result) {
     case CRS_ERR_OTHER: return "CRS_ERR_OTHER";
     case CRS_ERR_NOT_READY: return "CRS_ERR_NOT_READY";
     case CRS_ERR_UNSUPPORTED: return "CRS_ERR_UNSUPPORTED";
+    case CRS_ERR_CANCELLED: return "CRS_ERR_CANCELLED";
     default: return "UNKNOWN";
   }
 }
@@ -471,7 +503,7 @@ const crs_error* crs_last_error(void) {
 
 int crs_init(void) {
   // Another thread of the parent may have held it; a forked child has one thread.
-  static const int registered = pthread_atfork(nullptr, nullptr, [] { new (&one_at_a_time) std::mutex; });
+  static const int registered = pthread_atfork(nullptr, nullptr, agent::forget_queue_after_fork);
   if (registered != 0) return fail(CRS_ERR_OTHER, registered, "init", "pthread_atfork fails", "");
   try {
     if (auto joined = agent::join(); !joined) return fail("init", joined.error());
@@ -492,6 +524,10 @@ int crs_finalize(void) {
     if (now == 1 && agent::control_page()->sections.load() != 0) {
       return fail(CRS_ERR_BUSY, 0, "finalize", "a thread is in a critical section",
                   "leave all of them first (crs_enable_checkpoint)");
+    }
+    if (now == 1 && agent::operations_going_on() != 0) {
+      return fail(CRS_ERR_BUSY, 0, "finalize", "an operation is going on",
+                  "wait for it first (crs_operation_wait), or cancel it");
     }
     if (now == 1) {
       if (const auto removed = agent::remove_all_hooks(); !removed) return fail("finalize", removed.error());
@@ -605,7 +641,7 @@ void crs_service_destroy(crs_service* service) {
 int crs_service_set_parameter(crs_service* service, const char* name, const char* value) {
   return guarded("set a parameter", [&]() -> Status {
     if (name == nullptr || value == nullptr) return Error(Errc::usage, "no name or no value");
-    const std::scoped_lock lock(one_at_a_time);
+    const agent::QueueTurn turn;
     service_or_default(service).parameters.push_back(std::string(name) + "=" + value);
     return crs::ok();
   });
@@ -618,8 +654,8 @@ int crs_service_checkpoint(crs_service* service, pid_t pid, crs_snapshot* snapsh
     if (snapshot == nullptr)
       return Error(Errc::usage, "no snapshot was given").with_hint("crs_snapshot_create");
     if (pid < 0) return Error(Errc::usage, "a pid is not negative");
-    CRS_TRY(const auto complete_options, complete(options));
-    const std::scoped_lock lock(one_at_a_time);
+    CRS_TRY(auto complete_options, complete(options));
+    CRS_TRY(const auto turn, wait_for_turn(complete_options));
     CRS_TRY(const State now, checkpoint(service_or_default(service), pid, *snapshot, complete_options));
     if (state != nullptr) *state = static_cast<crs_state>(now);
     return crs::ok();
@@ -629,7 +665,7 @@ int crs_service_checkpoint(crs_service* service, pid_t pid, crs_snapshot* snapsh
 int crs_service_restart(crs_service* service, crs_snapshot* snapshot, bool spawn_child, pid_t* child_pid) {
   return guarded("restart", [&]() -> Status {
     CRS_CHECK(check_filled(snapshot));
-    const std::scoped_lock lock(one_at_a_time);
+    const agent::QueueTurn turn;
     crs_service& its = service_or_default(service);
     if (!spawn_child) return restart_in_place(its, *snapshot);
     if (child_pid == nullptr) return Error(Errc::usage, "nowhere to put the child's pid");
@@ -697,7 +733,7 @@ int crs_service_list_parameters(crs_service* service, void (*each)(const crs_par
 int crs_service_rollback(crs_service* service, crs_snapshot* snapshot) {
   return guarded("rollback", [&]() -> Status {
     CRS_CHECK(check_filled(snapshot));
-    const std::scoped_lock lock(one_at_a_time);
+    const agent::QueueTurn turn;
     return roll_back(service_or_default(service), *snapshot);
   });
 }
@@ -706,13 +742,110 @@ int crs_rollback(crs_snapshot* snapshot) {
   return crs_service_rollback(nullptr, snapshot);
 }
 
+// --- Operations
+
+int crs_checkpoint_start(crs_service* service, pid_t pid, crs_snapshot* snapshot,
+                         const crs_checkpoint_options* options, crs_operation** operation) {
+  return guarded("start a checkpoint", [&]() -> Status {
+    if (operation == nullptr) return Error(Errc::usage, "nowhere to put the operation");
+    if (snapshot == nullptr)
+      return Error(Errc::usage, "no snapshot was given").with_hint("crs_snapshot_create");
+    if (pid < 0) return Error(Errc::usage, "a pid is not negative");
+    CRS_TRY(auto wanted, complete(options));
+    if (wanted.inc_prep_only || wanted.inc_recover_only)
+      return Error(Errc::usage, "the steps of a session are not made in the background")
+          .with_hint("crs_quiesce_begin, crs_quiesce_end");
+    const auto text = [](const char* given) {
+      return given != nullptr ? std::optional<std::string>(given) : std::nullopt;
+    };
+    auto work = [service, pid, snapshot, wanted, component = text(wanted.component),
+                 compression =
+                     text(wanted.compression)](std::uint64_t left) -> Result<agent::OperationResult> {
+      crs_checkpoint_options now = wanted;
+      now.component = component ? component->c_str() : nullptr;
+      now.compression = compression ? compression->c_str() : nullptr;
+      now.timeout_ns = left;
+      CRS_TRY(const State state, checkpoint(service_or_default(service), pid, *snapshot, now));
+      return agent::OperationResult{.state = state};
+    };
+    return start_operation("checkpoint", std::move(work), wanted.timeout_ns, operation);
+  });
+}
+
+int crs_restart_start(crs_service* service, crs_snapshot* snapshot, crs_operation** operation) {
+  return guarded("start a restart", [&]() -> Status {
+    if (operation == nullptr) return Error(Errc::usage, "nowhere to put the operation");
+    CRS_CHECK(check_filled(snapshot));
+    auto work = [service, snapshot](std::uint64_t) -> Result<agent::OperationResult> {
+      agent::OperationResult result{.state = State::running};
+      CRS_CHECK(restart_as_child(service_or_default(service), *snapshot, result.child));
+      return result;
+    };
+    return start_operation("restart", std::move(work), 0, operation);
+  });
+}
+
+int crs_operation_wait(crs_operation* operation, uint64_t timeout_ns, crs_state* state, pid_t* child_pid) {
+  if (state != nullptr) *state = CRS_ERROR;
+  if (const int wrong = check_operation(operation); wrong != CRS_SUCCESS) return wrong;
+  const auto deadline =
+      timeout_ns == UINT64_MAX
+          ? crs::Deadline::never()
+          : crs::Deadline::after(std::chrono::nanoseconds(std::min<uint64_t>(timeout_ns, INT64_MAX / 4)));
+  const auto result = operation->work->wait(deadline);
+  if (!result) {
+    if (state != nullptr) *state = CRS_CHECKPOINT;
+    return fail(CRS_ERR_BUSY, 0, operation->phase, "it is still going on", "wait longer, or cancel it");
+  }
+  if (operation->work->was_cancelled())
+    return fail(CRS_ERR_CANCELLED, 0, operation->phase, "it was cancelled", "");
+  if (!*result) return fail(operation->phase, result->error());
+  if (state != nullptr) *state = static_cast<crs_state>((*result)->state);
+  if (child_pid != nullptr && (*result)->child != 0) *child_pid = (*result)->child;
+  return succeed();
+}
+
+int crs_operation_progress(crs_operation* operation, crs_progress* progress) {
+  if (const int wrong = check_operation(operation); wrong != CRS_SUCCESS) return wrong;
+  if (progress == nullptr || progress->size != sizeof *progress)
+    return fail(CRS_ERR_USAGE, 0, operation->phase, "the size of the progress is wrong",
+                "set size to sizeof(crs_progress)");
+  operation->shown = operation->work->progress();
+  const auto& shown = operation->shown;
+  progress->phase = shown.phase.c_str();
+  progress->done_bytes = shown.done_bytes;
+  progress->total_bytes = shown.total_bytes;
+  progress->delayed = shown.delayed.c_str();
+  progress->delayed_since_ns = static_cast<uint64_t>(shown.delayed_since.count());
+  return succeed();
+}
+
+int crs_operation_fd(const crs_operation* operation) {
+  return operation != nullptr ? operation->work->ended_fd() : -1;
+}
+
+int crs_operation_cancel(crs_operation* operation) {
+  if (const int wrong = check_operation(operation); wrong != CRS_SUCCESS) return wrong;
+  operation->work->cancel();
+  return succeed();
+}
+
+void crs_operation_free(crs_operation* operation) {
+  if (operation == nullptr) return;
+  if (operation->work->is_of_this_process()) {
+    operation->work->cancel();
+    (void)operation->work->wait(crs::Deadline::never());
+  }
+  delete operation;
+}
+
 // --- Save points
 
 int crs_savepoint_create(crs_savepoint** savepoint, crs_state* state) {
   if (state != nullptr) *state = CRS_ERROR;
   return guarded("create a save point", [&]() -> Status {
     if (savepoint == nullptr) return Error(Errc::usage, "nowhere to put the handle");
-    const std::scoped_lock lock(one_at_a_time);
+    const agent::QueueTurn turn;
     auto made = std::make_unique<crs_savepoint>();
     made->owner = getpid();
     CRS_TRY(made->snapshot.directory_wanted, agent::next_savepoint());
@@ -730,7 +863,7 @@ int crs_savepoint_create(crs_savepoint** savepoint, crs_state* state) {
 int crs_savepoint_rollback(crs_savepoint* savepoint) {
   return guarded("roll back to a save point", [&]() -> Status {
     CRS_CHECK(check_own(savepoint));
-    const std::scoped_lock lock(one_at_a_time);
+    const agent::QueueTurn turn;
     return roll_back(*default_service(), savepoint->snapshot);
   });
 }

@@ -3,6 +3,7 @@
 
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sched.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -21,6 +22,8 @@
 namespace crs::agent {
 namespace {
 
+thread_local Watcher* the_watcher = nullptr;
+
 constexpr std::size_t stack_bytes = 128 * 1024;  // for one process, or two after each other
 
 // What the new process needs, all of it made before: it runs in our memory.
@@ -28,7 +31,7 @@ struct Launch {
   const char* program;
   char* const* arguments;
   char* const* environment;
-  int output, keep, null;
+  int output, keep, events, null;
   bool our_streams;
   char* second_stack;
   int error = 0;  // errno of what failed before it executed
@@ -37,6 +40,14 @@ struct Launch {
 [[noreturn]] void give_up(Launch& launch) {
   launch.error = errno;
   _exit(127);
+}
+
+// It gets the descriptor `from` as `to`, whose place `other` may have taken.
+void pass(Launch& launch, int from, int to, int& other) {
+  if (from < 0) return;
+  if (other == to && (other = fcntl(other, F_DUPFD_CLOEXEC, to + 1)) < 0) give_up(launch);
+  if (from != to && dup3(from, to, 0) < 0) give_up(launch);
+  if (from == to && fcntl(to, F_SETFD, 0) != 0) give_up(launch);
 }
 
 int execute(void* argument) {
@@ -52,13 +63,10 @@ int execute(void* argument) {
       if (from != to && dup3(from, to, 0) < 0) give_up(launch);
     }
   }
-  unsigned first = 3;
-  if (launch.keep >= 0) {
-    if (launch.keep != 3 && dup3(launch.keep, 3, 0) < 0) give_up(launch);
-    if (launch.keep == 3 && fcntl(3, F_SETFD, 0) != 0) give_up(launch);
-    first = 4;
-  }
-  syscall(SYS_close_range, first, ~0u, 4u /* CLOSE_RANGE_CLOEXEC */);
+  syscall(SYS_close_range, 3u, ~0u, 4u /* CLOSE_RANGE_CLOEXEC */);
+  pass(launch, launch.keep, 3, launch.events);
+  int nobody = -1;
+  pass(launch, launch.events, 4, nobody);
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, nullptr);
@@ -104,7 +112,16 @@ Result<std::string> find_crs() {
       .with_hint("install it beside libcrs, or set CRS_PROGRAM to its path");
 }
 
-Result<pid_t> start_crs(const RunRequest& request) {
+void set_watcher(Watcher* watcher) {
+  the_watcher = watcher;
+}
+
+Result<pid_t> start_crs(const RunRequest& wanted) {
+  RunRequest request = wanted;
+  if (the_watcher != nullptr && request.words.front() == "checkpoint") {
+    request.events = the_watcher->events();
+    if (request.events >= 0) request.words.insert(request.words.end(), {"--events", "4"});
+  }
   CRS_TRY(const std::string program, find_crs());
   std::vector<std::string> words{"crs"};
   words.insert(words.end(), request.words.begin(), request.words.end());
@@ -114,14 +131,9 @@ Result<pid_t> start_crs(const RunRequest& request) {
   void* const stack =
       mmap(nullptr, stack_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
   if (stack == MAP_FAILED) return Error::from_errno(errno, "make a stack");
-  Launch launch{program.c_str(),
-                arguments.data(),
-                environ,
-                request.output,
-                request.keep,
-                null.get(),
-                request.our_streams,
-                static_cast<char*>(stack) + stack_bytes / 2};
+  Launch launch{program.c_str(), arguments.data(),    environ,
+                request.output,  request.keep,        request.events,
+                null.get(),      request.our_streams, static_cast<char*>(stack) + stack_bytes / 2};
   // No handler of the host may run in the new process, where it would find itself in two places.
   sigset_t all, before;
   sigfillset(&all);
@@ -136,12 +148,20 @@ Result<pid_t> start_crs(const RunRequest& request) {
     (void)reap(pid);
     return Error::from_errno(launch.error, "run " + program);
   }
+  if (the_watcher != nullptr && !request.orphan) the_watcher->started(pid);
   return pid;
 }
 
 int reap(pid_t pid) {
   int status = 0;
   pid_t got = 0;
+  if (the_watcher != nullptr) {
+    // Until it has ended somebody may still want it to.
+    siginfo_t ended{};
+    while (waitid(P_PID, static_cast<id_t>(pid), &ended, WEXITED | WNOWAIT | __WALL) < 0 && errno == EINTR) {
+    }
+    the_watcher->reaps();
+  }
   do {
     got = waitpid(pid, &status, __WALL);
   } while (got < 0 && errno == EINTR);
@@ -150,6 +170,14 @@ int reap(pid_t pid) {
 
 std::optional<int> reap_if_ended(pid_t pid) {
   int status = 0;
+  if (the_watcher != nullptr) {
+    the_watcher->look();
+    siginfo_t ended{};
+    if (waitid(P_PID, static_cast<id_t>(pid), &ended, WEXITED | WNOWAIT | WNOHANG | __WALL) == 0 &&
+        ended.si_pid == 0)
+      return std::nullopt;
+    the_watcher->reaps();
+  }
   const pid_t got = waitpid(pid, &status, __WALL | WNOHANG);
   if (got == pid) return status;
   if (got < 0 && errno != EINTR) return -1;
@@ -187,6 +215,13 @@ Result<nlohmann::json> read_answer(int fd, std::optional<pid_t> pid) {
   std::string text;
   char piece[4096];
   for (;;) {
+    if (the_watcher != nullptr) {
+      constexpr int milliseconds_between_looks = 50;
+      pollfd answer{fd, POLLIN, 0};
+      const int found = poll(&answer, 1, milliseconds_between_looks);
+      the_watcher->look();
+      if (found <= 0) continue;
+    }
     const ssize_t got = read(fd, piece, sizeof piece);
     if (got < 0 && errno == EINTR) continue;
     if (got <= 0) break;

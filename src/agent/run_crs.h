@@ -25,10 +25,25 @@ namespace crs::agent {
 // Where `crs` is: $CRS_PROGRAM, beside this library (../bin/crs), or in $PATH. errors: not_found.
 Result<std::string> find_crs();
 
+// Whoever wants to know what `crs` is at, and may want it to end: set for a thread, it holds for what that
+// starts.
+class Watcher {
+ public:
+  virtual ~Watcher() = default;
+  virtual int events()
+      const = 0;  // borrowed: a file for its event lines (crs-checkpoint(1), --events); -1: none
+  virtual void started(pid_t crs) = 0;
+  virtual void reaps() = 0;  // its number is about to be free
+  virtual void look() = 0;   // every now and then while it works
+};
+// Null: nobody.
+void set_watcher(Watcher* watcher);
+
 struct RunRequest {
   std::vector<std::string> words;  // without "crs"
   int output = -1;                 // its standard output; -1: /dev/null
   int keep = -1;                   // a descriptor that it gets as number 3; -1: none
+  int events = -1;                 // one that it gets as number 4; -1: none
   bool our_streams = false;        // it gets the host's standard streams, and `output` does not count
   bool orphan = false;  // it is nobody's child here; what is answered has ended and is to be reaped
 };

@@ -11,6 +11,7 @@
 #include <filesystem>
 
 #include "cli/command.h"
+#include "cli/event_lines.h"
 #include "cli/interrupt.h"
 #include "cli/options.h"
 #include "cli/progress.h"
@@ -59,6 +60,9 @@ class Checkpoint : public Command {
     app.add_option("--level", level_, "the compressor's own scale (1)")->check(CLI::Range(-50, 22));
     app.add_option("--timeout", timeout_, "give up after this long: 30, 500ms, 5m")->type_name("TIME");
     app.add_flag("--json", json_, "tell the result as JSON");
+    app.add_option("--events", events_fd_, "write what it is at to this descriptor, a JSON object a line")
+        ->type_name("FD")
+        ->check(CLI::NonNegativeNumber);
     app.add_flag("-q,--quiet", quiet_, "no progress and no summary");
     app.add_option("--answer", answer_fd_, "descriptor of the control page that waits for the answer")
         ->group("");
@@ -70,7 +74,11 @@ class Checkpoint : public Command {
     Report report("checkpoint " + pid_, json_);
     report.set_quiet(quiet_);
     InterruptGuard interrupt;
-    auto saved = work(invocation, report, interrupt);
+    Progress progress(report, quiet_);
+    auto events = EventLines::open(events_fd_, progress);
+    auto saved = events ? work(invocation, report, interrupt, progress, *events)
+                        : Result<SavedProcess>(events.error());
+    if (events) events->end(saved ? nullptr : &saved.error());
     if (answer_fd_ >= 0) answer_the_process(saved);
     if (!saved && used_store_) used_store_->forget_if_empty(used_job_);
     if (!saved && interrupt.signal() != 0) {
@@ -85,7 +93,7 @@ class Checkpoint : public Command {
 
  private:
   Result<SavedProcess> work(const Invocation& invocation, const Report& report,
-                            const InterruptGuard& interrupt) {
+                            const InterruptGuard& interrupt, Progress& progress, EventLines& events) {
     CRS_TRY(auto deadline, parse_timeout(timeout_));
     deadline.also_when(interrupt.flag());
     CRS_TRY(const auto pid, parse_pid(pid_));
@@ -111,7 +119,6 @@ class Checkpoint : public Command {
     CRS_TRY(auto writer, make_writer(pid, service, pages, manifest));
     const auto link = read_link("/proc/self/fd/" + std::to_string(writer.directory()));
     const std::string place = link ? std::filesystem::path(*link).parent_path().string() : output_;
-    Progress progress(report, quiet_);
     auto outcome = service.checkpoint(*component,
                                       {.pid = pid,
                                        .after = term_   ? AfterCheckpoint::terminate
@@ -120,7 +127,7 @@ class Checkpoint : public Command {
                                        .deadline = deadline,
                                        .skip_dontdump = skip_dontdump_,
                                        .for_rollback = for_rollback_},
-                                      writer, std::move(manifest), progress);
+                                      writer, std::move(manifest), events);
     auto notes = progress.finish();
     if (const auto* error = outcome.error()) {
       Error shown = or_its_end(*error, pid);
@@ -218,7 +225,7 @@ class Checkpoint : public Command {
   std::string pid_, job_, store_, output_, component_, codec_ = "zstd", timeout_;
   std::optional<store::Store> used_store_;
   std::string used_job_;
-  int level_ = 1, answer_fd_ = -1;
+  int level_ = 1, answer_fd_ = -1, events_fd_ = -1;
   bool term_ = false, stop_ = false, skip_dontdump_ = false, json_ = false, quiet_ = false;
   bool for_rollback_ = false;
 };
