@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""What holds whichever component does the work: for native, none, and a shared object (examples/component)."""
+"""What holds whichever component does the work: for native, none, self, and a shared object (examples/component)."""
 import os
 import shutil
 import signal
@@ -9,9 +9,9 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 import case  # noqa: E402  pylint: disable=wrong-import-position
-from case import OK, REFUSED, TIMED_OUT, Case, main, wait_until  # noqa: E402  pylint: disable=wrong-import-position
+from case import BUSY, OK, REFUSED, TIMED_OUT, Case, main, wait_until  # noqa: E402  pylint: disable=wrong-import-position
 
-COMPONENTS = ("native", "none", "example")
+COMPONENTS = ("native", "none", "self", "example")
 STATELESS = ("none", "example")
 PLUGIN = "crs-component-example.so"
 
@@ -70,15 +70,45 @@ class Contract(Case):
                 lines = self.contract("checkpoint", "child", component, self.place(component), "term")
                 self.assertEqual(lines, [f"CRS_SUCCESS TERM [{component}] RUNNING,CHECKPOINT,TERM,NONE"])
 
-    def test_an_unrelated_process(self):
-        popen = self.start("/usr/bin/python3", "-c", "import time\nprint('up', flush=True)\ntime.sleep(100)", out="sleep.out")
-        self.wait_for_lines("sleep.out", 1)
-        before = self.look(popen.pid)
+    def test_a_child_that_is_to_be_stopped(self):
         for component in COMPONENTS:
             with self.subTest(component=component):
+                lines = self.contract("checkpoint", "child", component, self.place(component), "stop")
+                self.assertEqual(lines, [f"CRS_SUCCESS CONTINUE [{component}] RUNNING,CHECKPOINT,CONTINUE,RUNNING",
+                                         "the child is stopped"])
+                self.assertEqual(self.crs("verify", self.place(component)).status, OK)
+
+    def test_options_that_exclude_each_other(self):
+        for component in COMPONENTS:
+            for words in ("term+stop", "prep+recover", "prep+term", "prep+stop", "recover+term", "recover+stop", "term+stop+detach"):
+                for who in ("0", "child"):
+                    with self.subTest(component=component, words=words, who=who):
+                        lines = self.contract("checkpoint", who, component, self.place("s"), words)
+                        self.assertEqual(lines[0], "CRS_ERR_USAGE ERROR [] RUNNING", lines)
+                        self.assertRegex(lines[1], "^error: .{10}", lines)
+                        if who == "child":
+                            self.assertEqual(lines[2], "the child runs", lines)
+                        self.assertEqual(os.listdir(self.folder), [])
+
+    def test_nobody_waits_for_a_debugger_who_need_not(self):
+        for component in COMPONENTS:
+            with self.subTest(component=component):
+                lines = self.contract("checkpoint", "child", component, self.place(component), "detach")
+                self.assertEqual(lines, [f"CRS_SUCCESS CONTINUE [{component}] RUNNING,CHECKPOINT,CONTINUE,RUNNING", "the child runs"])
+
+    def test_an_unrelated_process(self):
+        for component in COMPONENTS:
+            with self.subTest(component=component):
+                if component == "self":
+                    popen = self.start("contract", "serve", out="sleep.out")
+                else:
+                    popen = self.start("/usr/bin/python3", "-c", "import time\nprint('up', flush=True)\ntime.sleep(100)", out="sleep.out")
+                self.wait_for_lines("sleep.out", 1)
+                before = self.look(popen.pid)
                 lines = self.contract("checkpoint", popen.pid, component, self.place(component))
                 self.assertEqual(lines, [f"CRS_SUCCESS CONTINUE [{component}] RUNNING,CHECKPOINT,CONTINUE,RUNNING"])
-                self.assert_unharmed(popen.pid, before)
+                # Its own thread, which calls the callbacks, allocates memory.
+                self.assert_unharmed(popen.pid, before, skip=("maps", "smaps") if component == "self" else ())
 
     def test_a_dead_process(self):
         popen = self.start("/bin/true", out="true.out")
@@ -111,6 +141,8 @@ class Contract(Case):
     # ------------------------------------------------------------------------------------ restart
 
     def save(self, component, *program):
+        if component == "self":  # of a program that has state of its own
+            program = ("contract", "serve", *program[3:])
         popen = self.start(*program, out="saved.out")
         self.wait_for_lines("saved.out", 1)
         answer = self.crs("checkpoint", popen.pid, "--component", component, "-o", self.place(component))
@@ -167,7 +199,8 @@ class Contract(Case):
     # ------------------------------------------------------------- switched off, and made to wait
 
     def test_one_that_is_switched_off_is_an_error(self):
-        popen = self.start("/bin/sleep", "100", out="sleep.out")
+        popen = self.start("contract", "serve", out="sleep.out")
+        self.wait_for_lines("sleep.out", 1)
         for component in COMPONENTS:
             with self.subTest(component=component):
                 off = {"CRS_SERVICE_COMPONENTS": "^" + component}
@@ -179,7 +212,7 @@ class Contract(Case):
                 lines = self.contract("restart", made, **off)
                 self.assertEqual(lines[0], "CRS_ERR_UNSUPPORTED untouched", lines)
                 shutil.rmtree(made)
-        answer = self.crs("checkpoint", popen.pid, "-o", self.place("s"), "--param", "service.components=^native,none,example")
+        answer = self.crs("checkpoint", popen.pid, "-o", self.place("s"), "--param", "service.components=^native,none,self,example")
         self.assertEqual(answer.status, REFUSED, answer)
 
     def test_a_critical_section_is_waited_for(self):
@@ -191,6 +224,17 @@ class Contract(Case):
                 answer = self.crs(*words, "--timeout", "400ms")
                 self.assertEqual(answer.status, TIMED_OUT, answer)
                 self.assert_says(answer, "long one")
+                self.assertEqual(os.listdir(self.folder), [])
+                # Two at once: the later one is told so, and does not wait until its time is over.
+                with subprocess.Popen([self.crs_path, *map(str, words), "--timeout", "50"], cwd=self.work, env=self.environment(),
+                                      stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+                                      **self.account.popen_arguments()) as first:
+                    self.popens.append(first)
+                    self.assertIn("long one", first.stderr.readline())
+                    answer = self.crs("checkpoint", popen.pid, "--component", component, "-o", self.place("t"), "--timeout", "50")
+                    self.assertEqual(answer.status, BUSY, answer)
+                    first.send_signal(signal.SIGTERM)
+                    first.wait(60)
                 self.assertEqual(os.listdir(self.folder), [])
                 self.write("leave", "")
                 self.assertEqual(popen.wait(30), OK)

@@ -168,6 +168,7 @@ class Library(Case):
     def test_the_table_drives_every_operation(self):
         popen = self.start("table", self.folder)
         self.assertEqual(popen.wait(60), OK, self.text("program.out"))
+        self.assertEqual(self.lines()[-1], "finalize, in the restored process: well")
 
 
 if __name__ == "__main__":
