@@ -71,14 +71,14 @@ _crs() {
     --job) mapfile -t COMPREPLY < <(compgen -W "$(_crs_snapshots | grep -v @)" -- "$cur"); return ;;
     --clock) mapfile -t COMPREPLY < <(compgen -W "auto continue host" -- "$cur"); return ;;
     --env) mapfile -t COMPREPLY < <(compgen -v -- "$cur"); return ;;
-    --timeout | --events | --level | --keep | --fd | --param | --rank) return ;;
+    --timeout | --events | --debugger-limit | --level | --keep | --fd | --param | --rank) return ;;
   esac
 
   local options="--help --param"
   case $command in
-    checkpoint) options+=" --job --store --output -o --term --stop --skip-dontdump --component --compress --level --timeout --events --json --quiet" ;;
+    checkpoint) options+=" --job --store --output -o --term --stop --attach-debugger --detach-debugger --debugger-limit --skip-dontdump --component --compress --level --timeout --events --json --quiet" ;;
     run) options+=" --agent --force --store --rank" ;;
-    restart) options+=" --detach --in-place --pidfile --pid --stdio --fd --env --clock --files --allow-changed-files --ignore-cpu --store --timeout --json --quiet" ;;
+    restart) options+=" --detach --in-place --pidfile --pid --stdio --fd --env --clock --attach-debugger --detach-debugger --debugger-limit --files --allow-changed-files --ignore-cpu --store --timeout --json --quiet" ;;
     rollback) options+=" --files --allow-changed-files --ignore-cpu --store --timeout --json --quiet" ;;
     check) options+=" --store --skip-dontdump --component --timeout --json" ;;
     list | inspect) options+=" --store --timeout --json" ;;

@@ -135,13 +135,17 @@ CRS_PUBLIC int crs_init(void);
 CRS_PUBLIC int crs_finalize(void); /* the last one while a thread is in a critical section: CRS_ERR_BUSY */
 
 typedef struct crs_checkpoint_options {
-  size_t size;             /* sizeof(crs_checkpoint_options): fields may be added behind the last one */
-  bool term;               /* end the process once the snapshot is durable; not in the restored one */
-  bool stop;               /* stop it (SIGSTOP) once the snapshot is durable; not together with term */
-  bool inc_prep_only;      /* of this process: only begin a quiesce session, of `timeout_ns`; CRS_RUNNING */
-  bool inc_recover_only;   /* only end the session that inc_prep_only began; CRS_RUNNING */
-  bool attach_debugger;    /* CRS_ERR_UNSUPPORTED so far */
-  bool detach_debugger;    /* the way it is: nobody waits for a debugger */
+  size_t size;           /* sizeof(crs_checkpoint_options): fields may be added behind the last one */
+  bool term;             /* end the process once the snapshot is durable; not in the restored one */
+  bool stop;             /* stop it (SIGSTOP) once the snapshot is durable; not together with term */
+  bool inc_prep_only;    /* of this process: only begin a quiesce session, of `timeout_ns`; CRS_RUNNING */
+  bool inc_recover_only; /* only end the session that inc_prep_only began; CRS_RUNNING */
+  /* Once the snapshot is durable all threads stand (SIGSTOP) until a debugger has them, or none has come
+   * within parameter service.debugger_limit (60 s). Not together with term, stop, or detach_debugger, which
+   * is what holds unless parameter service.attach_debugger says otherwise. Restarts are told by that
+   * parameter. */
+  bool attach_debugger;
+  bool detach_debugger;
   uint64_t timeout_ns;     /* 0: no limit */
   const char* component;   /* the checkpointer's name, NULL: the best that can serve */
   const char* compression; /* "zstd", "lz4" or "none"; NULL: zstd */

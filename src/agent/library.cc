@@ -164,8 +164,12 @@ Result<crs_checkpoint_options> complete(const crs_checkpoint_options* given) {
   if ((options.inc_prep_only || options.inc_recover_only) && (options.term || options.stop))
     return Error(Errc::usage,
                  "a checkpoint in two steps takes neither term nor stop; the one between them may");
-  if (options.attach_debugger)
-    return Error(Errc::unsupported, "waiting for a debugger (attach_debugger) is not offered yet");
+  if (options.attach_debugger && options.detach_debugger)
+    return Error(Errc::usage, "attach_debugger and detach_debugger exclude each other");
+  if (options.attach_debugger && (options.term || options.stop))
+    return Error(Errc::usage, "a process that ends or stays stopped waits for no debugger");
+  if (options.attach_debugger && (options.inc_prep_only || options.inc_recover_only))
+    return Error(Errc::usage, "only a checkpoint waits for a debugger");
   return options;
 }
 
@@ -185,6 +189,8 @@ std::vector<std::string> checkpoint_words(pid_t pid, const crs_service& service,
   if (options.timeout_ns != 0) add("--timeout", seconds(options.timeout_ns));
   if (options.term) words.emplace_back("--term");
   if (options.stop) words.emplace_back("--stop");
+  if (options.attach_debugger) words.emplace_back("--attach-debugger");
+  if (options.detach_debugger) words.emplace_back("--detach-debugger");
   if (options.skip_dontdump) words.emplace_back("--skip-dontdump");
   if (snapshot.for_rollback) words.emplace_back("--for-rollback");
   add_parameters(service, words);

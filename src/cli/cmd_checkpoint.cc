@@ -11,6 +11,7 @@
 #include <filesystem>
 
 #include "cli/command.h"
+#include "cli/debugger_stop.h"
 #include "cli/event_lines.h"
 #include "cli/interrupt.h"
 #include "cli/options.h"
@@ -51,7 +52,9 @@ class Checkpoint : public Command {
     app.add_option("--store", store_, "the store ($CRS_STORE, else ~/.local/state/crs)")->type_name("DIR");
     app.add_option("-o,--output", output_, "make the snapshot at DIR, outside any store")->type_name("DIR");
     auto* term = app.add_flag("--term", term_, "end the process once the snapshot is durable");
-    app.add_flag("--stop", stop_, "leave it stopped (SIGSTOP) once the snapshot is durable")->excludes(term);
+    auto* stop = app.add_flag("--stop", stop_, "leave it stopped (SIGSTOP) once the snapshot is durable")
+                     ->excludes(term);
+    debugger_.declare(app, {term, stop});
     app.add_flag("--skip-dontdump", skip_dontdump_,
                  "leave out memory that is in no core dump (MADV_DONTDUMP)");
     app.add_option("--component", component_, "which checkpointer (`crs components` lists them)")
@@ -80,6 +83,14 @@ class Checkpoint : public Command {
                         : Result<SavedProcess>(events.error());
     if (events) events->end(saved ? nullptr : &saved.error());
     if (answer_fd_ >= 0) answer_the_process(saved);
+    if (saved && stop_point_) {
+      report.say("crs: " + stop_point_->invitation());
+      if (auto note = stop_point_->wait(interrupt); !note.empty()) {
+        if (!report.json()) report.note(note);
+        saved->notes.push_back(std::move(note));
+      }
+    }
+    stop_point_.reset();
     if (!saved && used_store_) used_store_->forget_if_empty(used_job_);
     if (!saved && interrupt.signal() != 0) {
       if (saved.error().code() != Errc::target_gone)
@@ -114,6 +125,16 @@ class Checkpoint : public Command {
     CRS_TRY(auto service, invocation.make_service());
     CRS_TRY(const auto* component, service.choose(component_, {.pid = pid, .by_name = false}));
 
+    const bool stands = debugger_.wanted(service) && !term_ && !stop_ && !for_rollback_;
+    if (stands && DebuggerStop::is_stopped(pid)) {
+      return Error(Errc::refused,
+                   to_string(pid) + " is stopped already, so nobody would know whether to let it go")
+          .with_hint("checkpoint it with --detach-debugger; a debugger can attach to a stopped process");
+    }
+    if (stands) {
+      CRS_TRY(auto stop, DebuggerStop::guard(pid, debugger_.limit(service)));
+      stop_point_.emplace(std::move(stop));
+    }
     store::Manifest manifest;
     manifest.job = job_;
     CRS_TRY(auto writer, make_writer(pid, service, pages, manifest));
@@ -121,9 +142,9 @@ class Checkpoint : public Command {
     const std::string place = link ? std::filesystem::path(*link).parent_path().string() : output_;
     auto outcome = service.checkpoint(*component,
                                       {.pid = pid,
-                                       .after = term_   ? AfterCheckpoint::terminate
-                                                : stop_ ? AfterCheckpoint::stop
-                                                        : AfterCheckpoint::run,
+                                       .after = term_             ? AfterCheckpoint::terminate
+                                                : stop_ || stands ? AfterCheckpoint::stop
+                                                                  : AfterCheckpoint::run,
                                        .deadline = deadline,
                                        .skip_dontdump = skip_dontdump_,
                                        .for_rollback = for_rollback_},
@@ -225,6 +246,8 @@ class Checkpoint : public Command {
   std::string pid_, job_, store_, output_, component_, codec_ = "zstd", timeout_;
   std::optional<store::Store> used_store_;
   std::string used_job_;
+  DebuggerOptions debugger_;
+  std::optional<DebuggerStop> stop_point_;  // until the checkpoint has failed, or the process stands no more
   int level_ = 1, answer_fd_ = -1, events_fd_ = -1;
   bool term_ = false, stop_ = false, skip_dontdump_ = false, json_ = false, quiet_ = false;
   bool for_rollback_ = false;

@@ -8,9 +8,11 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cerrno>
+#include <csignal>
 #include <cstdio>
 
 #include "cli/command.h"
+#include "cli/debugger_stop.h"
 #include "cli/interrupt.h"
 #include "cli/options.h"
 #include "cli/progress.h"
@@ -87,6 +89,7 @@ class Restart : public Command {
     auto* in_place =
         app.add_flag("--in-place", in_place_, "crs itself becomes the program: same pid, same parent");
     in_place->excludes("--detach")->excludes("--pidfile")->excludes("--pid");
+    debugger_.declare(app, {in_place});
     app.add_option("--stdio", stdio_, "auto, inherit (ours), saved (its own), null")
         ->check(CLI::IsMember({"auto", "inherit", "saved", "null"}));
     app.add_option("--fd", fd_paths_, "its descriptor N becomes PATH (may be repeated)")
@@ -246,6 +249,7 @@ class Restart : public Command {
     CRS_TRY(auto service, invocation.make_service());
     CRS_TRY(const auto path, find_snapshot(snapshot_, store_, service));
     CRS_TRY(const auto snapshot, store::SnapshotReader::open(path));
+    request.stands = debugger_.wanted(service);
     if (!pid_file_.empty()) CRS_CHECK(pid_file.prepare(pid_file_));
     Progress progress(report, quiet_);
     auto outcome = service.restart(snapshot, request, progress);
@@ -259,6 +263,7 @@ class Restart : public Command {
       return shown;
     }
     RestartInfo info = std::move(outcome.restarted()->info);
+    if (request.stands && !info.stopped) await_debugger(report, interrupt, info, debugger_.limit(service));
     for (auto& note : info.notes) {
       if (std::ranges::find(notes, note) != notes.end()) continue;
       if (!report.json()) report.note(note);
@@ -266,6 +271,19 @@ class Restart : public Command {
     }
     info.notes = std::move(notes);
     return info;
+  }
+
+  // It stands already: whatever fails here must let it go.
+  static void await_debugger(const Report& report, const InterruptGuard& interrupt, RestartInfo& info,
+                             std::chrono::seconds limit) {
+    auto stop = DebuggerStop::guard(info.pid, limit);
+    if (!stop) {
+      kill(info.pid.v, SIGCONT);
+      info.notes.push_back("no debugger is waited for: " + stop.error().to_string());
+      return;
+    }
+    report.say("crs: " + stop->invitation());
+    if (auto note = stop->wait(interrupt); !note.empty()) info.notes.push_back(std::move(note));
   }
 
   static std::string runs_as(const RestartInfo& info) {
@@ -288,6 +306,7 @@ class Restart : public Command {
   std::string snapshot_, pid_file_, pid_ = "auto", channel_, stdio_ = "auto", files_ = "rollback",
                                     clock_ = "auto", store_, timeout_;
   std::vector<std::string> fd_paths_, variables_;
+  DebuggerOptions debugger_;
   int answer_fd_ = -1;
   bool detach_ = false, in_place_ = false, allow_changed_ = false, ignore_cpu_ = false, json_ = false,
        quiet_ = false;

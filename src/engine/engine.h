@@ -92,6 +92,7 @@ struct RestartOptions {
   Deadline deadline;
   unsigned workers = 0;
   bool verified = false;  // all stored bytes were checked just before
+  bool stands = false;    // it is stopped (SIGSTOP) before it runs its first instruction
 };
 
 // How a restart in place ended: the error, or null, and notes. Called in a helper process, which then ends.

@@ -280,7 +280,7 @@ Status Restoration::let_go(Rebuilder& rebuilder, RemoteAddr hole, std::uint64_t 
     if (left && is_interrupted(registers[i])) rebuilder.shorten(threads_.ids()[i], registers[i], *left);
   }
   CRS_CHECK(rebuilder.run_first());
-  if (threads_.stopped()) kill(rebuilder.pid().v, SIGSTOP);
+  if (threads_.stopped() || options_.stands) kill(rebuilder.pid().v, SIGSTOP);
   lend_terminal(rebuilder.pid());
   return rebuilder.detach();
 }

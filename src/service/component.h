@@ -130,6 +130,7 @@ struct RestartRequest {
   std::vector<std::string> variables;
   bool allow_changed_files = false;
   bool ignore_cpu = false;
+  bool stands = false;         // it is stopped (SIGSTOP) before it runs its first instruction
   bool parent_waits = false;   // the caller stays until the program ends
   bool lend_terminal = false;  // its group is in the foreground of the terminal, which it lends the program
   Deadline deadline;

@@ -228,6 +228,9 @@ class PluginComponent : public Component {
   Result<RestartInfo> restart(const store::SnapshotReader& snapshot, const RestartRequest& request,
                               Observer& observer) const override {
     const auto started = std::chrono::steady_clock::now();
+    if (request.stands)
+      return named(Error(Errc::unsupported, "a component out of a shared object cannot wait for a debugger")
+                       .with_hint("restart with --detach-debugger"));
     if (request.clock == ClockChoice::go_on)
       return named(Error(Errc::unsupported, "a component out of a shared object cannot be told of clocks")
                        .with_hint("restart without --clock continue"));

@@ -31,6 +31,16 @@ constexpr ParameterInfo service_parameters[] = {
              "--timeout lets them",
      .minimum = 0,
      .maximum = 1'000'000'000},
+    {.name = "attach_debugger",
+     .type = ParameterType::boolean,
+     .default_value = "no",
+     .help = "after a checkpoint or restart the process stands until a debugger has it (--attach-debugger)"},
+    {.name = "debugger_limit",
+     .type = ParameterType::integer,
+     .default_value = "60",
+     .help = "how many seconds a process stands when no debugger comes (--debugger-limit)",
+     .minimum = 1,
+     .maximum = 1'000'000'000},
 };
 
 ParameterInfo path_parameter_info(const std::string& default_value) {

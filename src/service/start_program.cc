@@ -60,6 +60,11 @@ Status check_starts_anew(const std::string& component, const RestartRequest& req
     return Error(Errc::unsupported, "component " + component + " starts the program anew, under any pid")
         .with_hint("--pid auto");
   }
+  if (request.stands) {
+    return Error(Errc::unsupported,
+                 "component " + component + " starts the program anew, for which no debugger is waited")
+        .with_hint("start it by the debugger instead, and restart with --detach-debugger");
+  }
   if (request.clock == ClockChoice::go_on) {
     return Error(Errc::unsupported,
                  "component " + component + " starts the program anew, with the clocks of here")

@@ -69,6 +69,15 @@ static void wrong_options(crs_snapshot* snapshot) {
   expect("a hook without a function", crs_hook_register("none", 0, NULL, NULL, &hook), CRS_ERR_USAGE);
   expect("a hook that is not there", crs_hook_unregister(77), CRS_ERR_USAGE);
   expect("a session that is not there", crs_quiesce_end(77), CRS_ERR_USAGE);
+  options.attach_debugger = options.term = true;
+  expect("attach_debugger and term", crs_checkpoint(0, snapshot, &options, &state), CRS_ERR_USAGE);
+  options.term = false;
+  options.detach_debugger = true;
+  expect("attach and detach", crs_checkpoint(0, snapshot, &options, &state), CRS_ERR_USAGE);
+  options.detach_debugger = false;
+  options.inc_prep_only = true;
+  expect("attach_debugger and inc_prep_only", crs_checkpoint(0, snapshot, &options, &state), CRS_ERR_USAGE);
+  options.attach_debugger = options.inc_prep_only = false;
   options.size = 3;
   expect("a size of 3", crs_checkpoint(0, snapshot, &options, &state), CRS_ERR_USAGE);
   options.size = sizeof options;

@@ -83,6 +83,7 @@ RestartOptions to_engine(const RestartRequest& request, unsigned workers) {
   options.restore.lend_terminal = request.lend_terminal;
   options.restore.hook_limit = request.hook_limit;
   options.deadline = request.deadline;
+  options.stands = request.stands;
   options.workers = workers;
   return options;
 }
