@@ -4,7 +4,6 @@
 #include "agent/critical_sections.h"
 
 #include <fcntl.h>
-#include <pthread.h>
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/random.h>
@@ -18,6 +17,7 @@
 #include <mutex>
 #include <new>
 
+#include "agent/forks.h"
 #include "agent/restart_variables.h"
 #include "os/futex.h"
 #include "os/owned_fd.h"
@@ -27,8 +27,11 @@ namespace {
 
 std::atomic<ControlPage*> the_page{nullptr};
 std::atomic<int> page_file{-1};
-thread_local unsigned depth = 0;
+// Atomic for the handlers of the thread's own signals; no other thread looks.
+thread_local std::atomic<unsigned> depth{0};
+thread_local std::atomic<unsigned> between{0};
 thread_local pid_t own_id = 0;
+thread_local bool exempt = false;
 
 // A file with a fresh page in it, at a high number: a program may count on the low ones. Its size is sealed,
 // so that nobody takes the page away from under a checkpointer.
@@ -63,9 +66,13 @@ bool page_file_is_open() {
   return got == sizeof identity && identity == the_page.load()->identity;
 }
 
-// In a forked child, which has one thread. Its copy of the page is the parent's own.
-void after_fork() {
-  depth = 0;
+std::mutex joining;
+
+// Its copy of the page is the parent's own. A handler may have forked between a thread's count and its depth,
+// and returns to there.
+void begin_in_child() {
+  new (&joining) std::mutex;
+  depth.store(0);
   own_id = 0;
   ControlPage* const old = the_page.load();
   if (old == nullptr) return;
@@ -102,28 +109,56 @@ bool somebody_works() {
 
 namespace {
 
-void wait_for_checkpoint(ControlPage& page) {
+// Until that checkpointer is done, and no longer than it lives.
+void wait_for(ControlPage& page, std::uint32_t round) {
   constexpr timespec interval{0, 50'000'000};
-  while (page.waiting.load() != 0) {
-    sleep_while(page.waiting, 1, &interval);
-    if (page.waiting.load() != 0 && !somebody_works()) {
-      page.closed.store(0);
-      page.waiting.store(0);
-    }
+  const int error = errno;
+  for (;;) {
+    const std::uint64_t word = page.gate.load();
+    if (round == 0 || gate_word::round(word) != round) break;
+    await_round(page, word, interval);
+    if (gate_word::round(page.gate.load()) == round && !somebody_works()) end_round(page, round);
   }
+  errno = error;
 }
 
-thread_local bool exempt = false;
+unsigned of(const std::atomic<unsigned>& mine) {
+  return mine.load(std::memory_order_relaxed);
+}
 
-// Counts this thread in. Its outermost section waits where the gate is closed.
+void add(std::atomic<unsigned>& mine, unsigned what) {
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+  mine.store(of(mine) + what, std::memory_order_relaxed);
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+}
+
+// While this lives the thread may be counted or not, and its depth does not tell. A signal handler that finds
+// it so must not wait for a checkpointer which may wait for this very thread.
+class InBetween {
+ public:
+  InBetween() { add(between, 1); }
+  InBetween(const InBetween&) = delete;
+  InBetween& operator=(const InBetween&) = delete;
+  ~InBetween() { add(between, -1U); }
+};
+
+// Of the thread outside of what is being done now.
+bool may_be_counted() {
+  return of(depth) > 0 || of(between) > 1;
+}
+
+// Counts this thread in. Its outermost section waits where the gate is closed. Where the thread is counted
+// already, or may be, a count above 0 says that the closed gate is not yet what the checkpointer waits for.
 void count_in(ControlPage& page) {
-  page.sections.fetch_add(1);
-  while (depth == 0 && !exempt && page.closed.load() != 0) {
-    page.sections.fetch_sub(1);
-    const int error = errno;
-    wait_for_checkpoint(page);
-    errno = error;
-    page.sections.fetch_add(1);
+  std::uint64_t word = page.gate.load();
+  for (;;) {
+    const bool goes_in = may_be_counted() && gate_word::sections(word) != 0;
+    if (gate_word::is_closed(word) && !goes_in && !exempt) {
+      wait_for(page, gate_word::round(word));
+      word = page.gate.load();
+    } else if (page.gate.compare_exchange_weak(word, word + 1)) {
+      return;
+    }
   }
 }
 
@@ -137,14 +172,15 @@ int control_file() {
   return page_file_is_open() ? page_file.load() : -1;
 }
 
+constinit const ForkPart critical_sections_at_fork{[] { joining.lock(); }, [] { joining.unlock(); },
+                                                   begin_in_child};
+
 Status join() {
-  static std::mutex mutex;
-  const std::scoped_lock lock(mutex);
+  CRS_CHECK(watch_forks());
+  const std::scoped_lock lock(joining);
   if (the_page.load() != nullptr) return ok();
   CRS_TRY(auto file, make_file());
   CRS_TRY(ControlPage* const page, map_file(file.get(), nullptr));
-  if (const int error = pthread_atfork(nullptr, nullptr, after_fork); error != 0)
-    return Error::from_errno(error, "pthread_atfork");
   page_file.store(file.release());
   the_page.store(page);
   return ok();
@@ -157,13 +193,14 @@ void note_entry(ControlPage& page, const char* label) {
   if (own_id == 0) own_id = gettid();
   page.holder.store(own_id, std::memory_order_relaxed);
   page.label.store(reinterpret_cast<std::uint64_t>(label), std::memory_order_relaxed);
-  ++depth;
+  add(depth, 1);
 }
 
 }  // namespace
 
 void enter(const char* label) {
   ControlPage& page = *the_page.load(std::memory_order_relaxed);
+  const InBetween between_both;
   count_in(page);
   note_entry(page, label);
 }
@@ -174,30 +211,42 @@ void never_wait() {
 
 bool try_enter() {
   ControlPage& page = *the_page.load(std::memory_order_relaxed);
-  if (depth == 0 && page.waiting.load() != 0) return false;
-  page.sections.fetch_add(1);
-  note_entry(page, nullptr);
-  if (depth > 1 || page.waiting.load() == 0) return true;
-  --depth;  // it came in between
-  page.sections.fetch_sub(1);
-  return false;
+  const InBetween between_both;
+  std::uint64_t word = page.gate.load();
+  for (;;) {
+    const bool goes_in = may_be_counted() && (!gate_word::is_closed(word) || gate_word::sections(word) != 0);
+    if (const std::uint32_t round = gate_word::round(word); round != 0 && !goes_in) {
+      if (somebody_works()) return false;
+      end_round(page, round);
+      word = page.gate.load();
+    } else if (page.gate.compare_exchange_weak(word, word + 1)) {
+      note_entry(page, nullptr);
+      return true;
+    }
+  }
 }
 
 bool leave() {
-  if (depth == 0) return false;
+  if (of(depth) == 0) return false;
   ControlPage& page = *the_page.load(std::memory_order_relaxed);
-  --depth;
-  page.sections.fetch_sub(1);
-  if (depth == 0 && page.waiting.load() != 0) {
-    const int error = errno;
-    wait_for_checkpoint(page);
-    errno = error;
+  {
+    const InBetween between_both;
+    std::uint64_t word = page.gate.load();
+    while (gate_word::sections(word) != 0 && !page.gate.compare_exchange_weak(word, word - 1)) {
+    }
+    if (of(depth) != 0) add(depth, -1U);  // 0, as the count: a handler has forked in between
   }
+  // A handler does not wait for what the thread that it interrupted may keep from coming.
+  if (of(depth) == 0 && of(between) == 0 && !exempt) wait_for(page, gate_word::round(page.gate.load()));
   return true;
 }
 
 bool is_inside() {
-  return depth > 0;
+  return of(depth) > 0;
+}
+
+bool is_anybody_inside() {
+  return gate_word::sections(the_page.load()->gate.load()) != 0;
 }
 
 }  // namespace crs::agent

@@ -22,7 +22,9 @@
 #include <vector>
 
 #include "agent/critical_sections.h"
+#include "agent/forks.h"
 #include "agent/memory_regions.h"
+#include "agent/never_destroyed.h"
 #include "gate/control_page.h"
 #include "os/file_io.h"
 #include "os/futex.h"
@@ -49,7 +51,8 @@ struct Hooks {
   bool rebuilds = false;  // keep_thread()
   std::uint64_t next_id = 1;
 };
-Hooks hooks;
+NeverDestroyed<Hooks> its_hooks;
+Hooks& hooks = *its_hooks;
 thread_local bool calling = false;
 
 std::atomic<std::uint32_t> last_session{0};
@@ -203,19 +206,18 @@ void* run_thread(void* /*unused*/) {
   serve();
 }
 
-void after_fork() {
+void begin_in_child() {
   auto all = std::move(hooks.all);
   const std::uint64_t next_id = hooks.next_id;
   new (&hooks) Hooks;
   hooks.all = std::move(all);
   hooks.next_id = next_id;
+  calling = false;
 }
 
 // With the mutex held.
 Status make_thread() {
   if (hooks.has_thread) return ok();
-  static const int registered = pthread_atfork(nullptr, nullptr, after_fork);
-  if (registered != 0) return Error::from_errno(registered, "pthread_atfork");
   sigset_t all, before;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
@@ -240,6 +242,9 @@ void publish_count() {
 }
 
 }  // namespace
+
+constinit const ForkPart hooks_at_fork{[] { hooks.mutex.lock(); }, [] { hooks.mutex.unlock(); },
+                                       begin_in_child};
 
 bool is_in_hook() {
   return calling;

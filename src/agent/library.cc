@@ -6,7 +6,6 @@
 //   leaves the details of a failure in the calling thread's error. Nothing is thrown out of here.
 #include <crs/crs.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -15,13 +14,18 @@
 #include <cstring>
 #include <map>
 #include <memory>
+#include <mutex>
+#include <new>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "agent/critical_sections.h"
+#include "agent/forks.h"
 #include "agent/hooks.h"
 #include "agent/memory_regions.h"
+#include "agent/never_destroyed.h"
 #include "agent/operations.h"
 #include "agent/prelaunch.h"
 #include "agent/restart_variables.h"
@@ -72,9 +76,10 @@ namespace {
 // --- This process
 
 std::atomic<int> users{0};  // crs_init() without crs_finalize()
+std::mutex short_lock;      // of the default service, and never held for long
 crs_service* default_service() {
-  static crs_service service;
-  return &service;
+  static agent::NeverDestroyed<crs_service> service;
+  return &*service;
 }
 crs_service& service_or_default(crs_service* service) {
   return service != nullptr ? *service : *default_service();
@@ -86,10 +91,18 @@ struct ThreadError {
   std::string phase, message, hint;
   crs_error shown{CRS_SUCCESS, 0, "", "", ""};
 };
-thread_local ThreadError last_error;
+constexpr crs_error no_error{CRS_SUCCESS, 0, "", "", ""};
+// Of this thread; null: it had none so far. What a destructor or exit handler of the program asks for after
+// it was freed with the thread makes it anew.
+thread_local ThreadError* last_error = nullptr;
+struct LastErrorsEnd {
+  ~LastErrorsEnd() { delete std::exchange(last_error, nullptr); }
+  bool there = false;
+};
+thread_local LastErrorsEnd last_errors_end;
 
 int succeed() {
-  last_error.shown = {CRS_SUCCESS, 0, "", "", ""};
+  if (last_error != nullptr) last_error->shown = no_error;
   return CRS_SUCCESS;
 }
 
@@ -98,11 +111,15 @@ int code_of(Errc code) {
 }
 
 int fail(int code, int error_number, std::string phase, std::string message, std::string hint) {
-  last_error.phase = std::move(phase);
-  last_error.message = std::move(message);
-  last_error.hint = std::move(hint);
-  last_error.shown = {code, error_number, last_error.phase.c_str(), last_error.message.c_str(),
-                      last_error.hint.c_str()};
+  if (last_error == nullptr) {
+    last_errors_end.there = true;  // its destructor runs with the thread's end from here on
+    last_error = new ThreadError;
+  }
+  ThreadError& error = *last_error;
+  error.phase = std::move(phase);
+  error.message = std::move(message);
+  error.hint = std::move(hint);
+  error.shown = {code, error_number, error.phase.c_str(), error.message.c_str(), error.hint.c_str()};
   return code;
 }
 
@@ -462,8 +479,8 @@ Status start_operation(const char* phase, agent::OperationWork work, std::uint64
 }
 
 const crs_snapshot& or_empty(const crs_snapshot* snapshot) {
-  static const crs_snapshot empty;
-  return snapshot != nullptr ? *snapshot : empty;
+  static agent::NeverDestroyed<crs_snapshot> empty;
+  return snapshot != nullptr ? *snapshot : *empty;
 }
 
 int text_of(const char* given, std::string& into, const char* phase) {
@@ -475,7 +492,19 @@ int text_of(const char* given, std::string& into, const char* phase) {
   }
 }
 
+// Another thread of the parent may have been in the middle of a checkpoint; the child is in none.
+void begin_in_child() {
+  agent::forget_queue_after_fork();
+  new (&short_lock) std::mutex;
+  prepared_session.store(0);
+  StateMachine& states = *new (&default_service()->states) StateMachine;
+  if (users.load() > 0) (void)states.enter(State::running);
+}
+
 }  // namespace
+
+constinit const agent::ForkPart agent::library_at_fork{[] { short_lock.lock(); }, [] { short_lock.unlock(); },
+                                                       begin_in_child};
 
 extern "C" {
 
@@ -504,14 +533,12 @@ const char* crs_state_text(int state) {
 }
 
 const crs_error* crs_last_error(void) {
-  return &last_error.shown;
+  return last_error != nullptr ? &last_error->shown : &no_error;
 }
 
 int crs_init(void) {
-  // Another thread of the parent may have held it; a forked child has one thread.
-  static const int registered = pthread_atfork(nullptr, nullptr, agent::forget_queue_after_fork);
-  if (registered != 0) return fail(CRS_ERR_OTHER, registered, "init", "pthread_atfork fails", "");
   try {
+    if (auto watched = agent::watch_forks(); !watched) return fail("init", watched.error());
     if (auto joined = agent::join(); !joined) return fail("init", joined.error());
     if (auto armed = agent::arm(); !armed) return fail("init", armed.error());
     if (auto armed = agent::self::arm(); !armed) return fail("init", armed.error());
@@ -527,7 +554,7 @@ int crs_finalize(void) {
   int now = users.load();
   do {
     if (now <= 0) return not_ready("finalize");
-    if (now == 1 && agent::control_page()->sections.load() != 0) {
+    if (now == 1 && agent::is_anybody_inside()) {
       return fail(CRS_ERR_BUSY, 0, "finalize", "a thread is in a critical section",
                   "leave all of them first (crs_enable_checkpoint)");
     }
@@ -648,6 +675,7 @@ int crs_service_set_parameter(crs_service* service, const char* name, const char
   return guarded("set a parameter", [&]() -> Status {
     if (name == nullptr || value == nullptr) return Error(Errc::usage, "no name or no value");
     const agent::QueueTurn turn;
+    const std::scoped_lock lock(short_lock);
     service_or_default(service).parameters.push_back(std::string(name) + "=" + value);
     return crs::ok();
   });

@@ -4,7 +4,6 @@
 #include "agent/memory_regions.h"
 
 #include <link.h>
-#include <pthread.h>
 #include <sys/mman.h>
 
 #include <algorithm>
@@ -18,6 +17,7 @@
 #include <utility>
 
 #include "agent/critical_sections.h"
+#include "agent/forks.h"
 #include "agent/hooks.h"
 #include "gate/memory_table.h"
 #include "os/ids.h"
@@ -132,20 +132,8 @@ int find_own_data(dl_phdr_info* info, std::size_t /*unused*/, void* into) {
   return 0;
 }
 
-void before_fork() {
-  mutex.lock();
-}
-void after_fork_in_parent() {
-  mutex.unlock();
-}
-void after_fork_in_child() {
-  new (&mutex) std::mutex;
-}
-
 // With the mutex held.
 Status ensure_table() {
-  static const int registered = pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
-  if (registered != 0) return Error::from_errno(registered, "pthread_atfork");
   if (current() == nullptr) {
     CRS_TRY(MemoryTable* const table, make_table(first_capacity));
     publish(table);
@@ -178,6 +166,9 @@ Result<std::uint64_t> add_region(NewRow row, const void* pointer, std::size_t by
 }
 
 }  // namespace
+
+constinit const ForkPart at_fork{[] { mutex.lock(); }, [] { mutex.unlock(); },
+                                 [] { new (&mutex) std::mutex; }};
 
 Result<std::uint64_t> exclude(const char* label, const void* pointer, std::size_t bytes,
                               crs_memory_rebuild rebuild, void* context) {

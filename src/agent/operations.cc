@@ -16,6 +16,8 @@
 #include <new>
 #include <utility>
 
+#include "agent/never_destroyed.h"
+
 namespace crs::agent {
 namespace {
 
@@ -25,9 +27,9 @@ struct Queue {
   std::list<int> waiting;  // in order; the first has its turn
 };
 
-// Never destroyed: an operation may go on while exit(3) runs.
+// An operation may go on while exit(3) runs.
+NeverDestroyed<Queue> the_queue;
 Queue& queue() {
-  static auto* const the_queue = new Queue;
   return *the_queue;
 }
 

@@ -3,7 +3,6 @@
 
 #include <dlfcn.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -20,7 +19,9 @@
 #include <optional>
 
 #include "agent/critical_sections.h"
+#include "agent/forks.h"
 #include "agent/hooks.h"
+#include "agent/never_destroyed.h"
 #include "gate/self_table.h"
 #include "os/owned_fd.h"
 
@@ -47,7 +48,8 @@ struct State {
   bool owes_continue = false;                            // the checkpoint callback was well
   bool has_hook = false;
 };
-State state;
+NeverDestroyed<State> its_state;
+State& state = *its_state;
 thread_local bool may_write = false;
 
 crs_self_callback find(const std::string& prefix, const char* which) {
@@ -122,7 +124,7 @@ int hook(crs_phase phase, void* /*unused*/) {
   return 0;
 }
 
-void after_fork() {
+void begin_in_child() {
   new (&state.mutex) std::mutex;
   new (&state.changed) std::condition_variable;
   state.published.clear();
@@ -131,8 +133,6 @@ void after_fork() {
 
 // With the mutex held.
 Status ensure_hook() {
-  static const int registered = pthread_atfork(nullptr, nullptr, after_fork);
-  if (registered != 0) return Error::from_errno(registered, "pthread_atfork");
   if (!state.has_hook) {
     CRS_CHECK(add_hook("checkpoint callback of component self", INT_MAX, hook, nullptr));
     state.has_hook = true;
@@ -226,6 +226,8 @@ void copy_texts(const char* const* from, std::vector<std::string>& into) {
 }
 
 }  // namespace
+
+constinit const ForkPart at_fork{[] { state.mutex.lock(); }, [] { state.mutex.unlock(); }, begin_in_child};
 
 Status protect(const char* name, void* pointer, std::size_t bytes) {
   if (name == nullptr || pointer == nullptr || bytes == 0)

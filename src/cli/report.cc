@@ -129,7 +129,7 @@ int Report::fail(const Error& error, int status) const {
 }
 
 void Report::note(std::string_view text) const {
-  to_stderr("crs: note: " + printable(text) + "\n");
+  to_stderr("crs: note: " + indented_after_first_line(printable(text)) + "\n");
 }
 
 void Report::say(std::string_view line) const {

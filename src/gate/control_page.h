@@ -6,13 +6,14 @@
 //   /proc/PID/fd and maps it, too. Both sides touch the words with atomic operations only. The first words
 //   never change their place; a checkpointer refuses a page of a version that it does not know.
 //
-//   The gate. `sections` counts the critical sections that are entered. A checkpointer adds itself to
-//   `waiting`, waits until `sections` is 0, freezes the process, and looks again: a thread that slipped in
-//   makes it thaw and wait once more. While it works it holds a lock (flock(2)) on
-//   the file: with the checkpointer the lock goes, however it ends, so that nobody waits for a dead one.
+//   The gate. Its one word counts the critical sections that are entered. A checkpointer puts the number of
+//   its round beside the count, waits until that is 0, freezes the process, and looks again: a thread that
+//   slipped in makes it thaw and wait once more. While it works it holds a lock (flock(2)) on the file: with
+//   the checkpointer the lock goes, however it ends, so that nobody waits for a dead one. Who finds such a
+//   one takes its round out of the word, and only that: the next checkpointer has another.
 //
 //   A checkpointer that does not freeze the process closes the gate as well: who would enter a section waits
-//   until it is done.
+//   until it is done. While it is closed the count never leaves 0.
 //
 //   The answer. A process that has itself saved sets `answer` to asked and waits until it is something else.
 //   The copy in a snapshot says asked; a restart puts restarted into the copy that it brings back.
@@ -33,13 +34,40 @@
 #pragma once
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
+#include <ctime>
+
+#include "os/futex.h"
 
 namespace crs {
 
 inline constexpr char control_name[] = "crs-control";
 inline constexpr std::uint32_t control_magic = 0x53524343;  // "CCRS"
-inline constexpr std::uint32_t control_version = 4;
+inline constexpr std::uint32_t control_version = 5;
+
+// What the gate's word holds.
+namespace gate_word {
+inline constexpr std::uint64_t closed = std::uint64_t{1} << 32;
+inline constexpr std::uint32_t last_round = 0x7fffffff;
+constexpr std::uint32_t sections(std::uint64_t word) {
+  return static_cast<std::uint32_t>(word);
+}
+// Of the checkpointer that waits or works; 0: none.
+constexpr std::uint32_t round(std::uint64_t word) {
+  return static_cast<std::uint32_t>(word >> 33);
+}
+constexpr bool is_closed(std::uint64_t word) {
+  return (word & closed) != 0;
+}
+// The same count without a checkpointer.
+constexpr std::uint64_t open(std::uint64_t word) {
+  return word & 0xffffffff;
+}
+constexpr std::uint64_t with_round(std::uint64_t word, std::uint32_t number, bool shut) {
+  return open(word) | std::uint64_t{number} << 33 | (shut ? closed : 0);
+}
+}  // namespace gate_word
 
 enum class Answer : std::uint32_t { none = 0, asked = 1, continued = 2, restarted = 3, failed = 4 };
 
@@ -61,12 +89,11 @@ struct ControlPage {
   std::uint32_t version = control_version;
   std::int32_t owner = 0;      // the pid, as the process sees it: a forked child has a page of its own
   std::uint64_t identity = 0;  // of this page among all: random
-  std::atomic<std::uint32_t> sections{0};
-  std::atomic<std::uint32_t> waiting{0};  // checkpointers; futex
-  std::atomic<std::int32_t> holder{0};    // the thread that entered last
-  std::atomic<std::uint64_t> label{0};    // address of its label in the process; 0: none
-  std::atomic<std::uint32_t> answer{0};   // Answer; futex
-  std::int32_t code = 0;                  // of failed: an Errc
+  std::atomic<std::uint64_t> gate{0};    // gate_word; its upper half is a futex
+  std::atomic<std::int32_t> holder{0};   // the thread that entered last
+  std::atomic<std::uint64_t> label{0};   // address of its label in the process; 0: none
+  std::atomic<std::uint32_t> answer{0};  // Answer; futex
+  std::int32_t code = 0;                 // of failed: an Errc
   std::int32_t error_number = 0;
   std::uint32_t reserved = 0;
   std::uint64_t restarts = 0;  // how often it was brought back
@@ -77,7 +104,7 @@ struct ControlPage {
   std::atomic<std::uint32_t> ready{0};    // counts how often a stalled hook said that it is ready
   std::atomic<std::uint32_t> session{0};  // the token of the process's own quiesce session; 0: none
   std::uint32_t restarted_session = 0;    // of the session that a restart ended
-  std::atomic<std::uint32_t> closed{0};   // nobody may enter a section, the process is not frozen
+  std::atomic<std::uint32_t> unused{0};   // of version 4: closed
   std::atomic<std::uint32_t> offers{0};   // it has regions or callbacks of component self
   std::atomic<std::uint64_t> table{0};    // address of what it saves by itself (gate/self_table.h); 0: none
   std::atomic<std::uint64_t> table_bytes{0};
@@ -99,10 +126,30 @@ struct ControlPage {
   // the last. 0: there is none.
   std::uint64_t variables = 0;  // its address
   std::uint64_t variables_bytes = 0;
+  std::atomic<std::uint32_t> rounds{0};  // of checkpointers, how many there were
 };
 static_assert(std::atomic<std::uint32_t>::is_always_lock_free &&
               std::atomic<std::uint64_t>::is_always_lock_free);
 static_assert(sizeof(ControlPage) <= 16384);
+static_assert(offsetof(ControlPage, gate) == 24);  // in version 4 the count, and behind it who waits
+
+// The futex of the gate's word; only its address is used.
+inline std::atomic<std::uint32_t>& rounds_futex(ControlPage& page) {
+  return *(reinterpret_cast<std::atomic<std::uint32_t>*>(&page.gate) + 1);
+}
+// Takes a round out of the word, and nothing of any other, and wakes who waits for it. Async-signal-safe.
+inline void end_round(ControlPage& page, std::uint32_t round) {
+  std::uint64_t word = page.gate.load();
+  while (gate_word::round(word) == round) {
+    if (!page.gate.compare_exchange_weak(word, gate_word::open(word))) continue;
+    wake_all(rounds_futex(page));
+    return;
+  }
+}
+// Sleeps while the round in the word is that of `word`, for this long at most. Sets errno.
+inline void await_round(ControlPage& page, std::uint64_t word, const timespec& longest) {
+  sleep_while(rounds_futex(page), static_cast<std::uint32_t>(word >> 32), &longest);
+}
 
 inline Turn turn_of(const ControlPage& page) {
   return static_cast<Turn>(page.turn.load());

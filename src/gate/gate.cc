@@ -18,6 +18,7 @@
 #include <thread>
 #include <utility>
 
+#include "gate/program_text.h"
 #include "os/file_io.h"
 #include "os/futex.h"
 #include "os/proc.h"
@@ -149,19 +150,24 @@ Result<std::optional<Gate>> Gate::find(Pid pid) {
   // Who only asks whether somebody works holds the lock for a moment.
   for (int attempt = 0; flock(mapping.fd(), LOCK_EX | LOCK_NB) != 0; ++attempt) {
     if (errno != EWOULDBLOCK) return Error::from_errno(errno, "lock the control page");
-    if (attempt == 10) {
+    if (attempt == 40) {
       return Error(Errc::busy, "another checkpoint of " + to_string(pid) + " is being made")
           .with_hint("try again when it is done");
     }
     std::this_thread::sleep_for(look_interval);
   }
-  return std::optional(Gate(pid, std::move(pidfd), std::move(mapping)));
+  // What is left in the word is of a checkpointer that is dead: we hold the lock.
+  ControlPage& page = mapping.page();
+  end_round(page, gate_word::round(page.gate.load()));
+  const std::uint32_t round = 1 + page.rounds.fetch_add(1) % gate_word::last_round;
+  return std::optional(Gate(pid, std::move(pidfd), std::move(mapping), round));
 }
 
 Gate::Gate(Gate&& other) noexcept
     : pid_(other.pid_),
       pidfd_(std::move(other.pidfd_)),
       mapping_(std::move(other.mapping_)),
+      round_(other.round_),
       hooks_(std::exchange(other.hooks_, HookTurns::none())),
       hook_limit_(other.hook_limit_),
       asked_(std::exchange(other.asked_, false)) {}
@@ -190,9 +196,17 @@ Status Gate::kill() const {
 void Gate::let_go() {
   if (!asked_) return;
   asked_ = false;
-  mapping_.page().closed.store(0);
-  mapping_.page().waiting.store(0);
-  wake_all(mapping_.page().waiting);
+  end_round(mapping_.page(), round_);
+}
+
+void Gate::take_gate(bool shut) {
+  asked_ = true;
+  std::atomic<std::uint64_t>& gate = mapping_.page().gate;
+  std::uint64_t word = gate.load();
+  for (;;) {
+    const bool stays_shut = gate_word::is_closed(word) && gate_word::round(word) == round_;
+    if (gate.compare_exchange_weak(word, gate_word::with_round(word, round_, shut || stays_shut))) return;
+  }
 }
 
 std::string Gate::holder() const {
@@ -203,7 +217,7 @@ std::string Gate::holder() const {
     const std::size_t length = std::min<std::size_t>(sizeof name - 1, page_size - label % page_size);
     const iovec into{name, length};
     const iovec from{reinterpret_cast<void*>(label), length};  // NOLINT(performance-no-int-to-ptr): remote
-    if (process_vm_readv(pid_.v, &into, 1, &from, 1, 0) > 0) text += " called '" + std::string(name) + "'";
+    if (process_vm_readv(pid_.v, &into, 1, &from, 1, 0) > 0) text += " called '" + program_text(name) + "'";
   }
   return text + " (thread " + std::to_string(page.holder.load()) + ")";
 }
@@ -213,15 +227,14 @@ void Gate::set_component(const std::string& name) {
 }
 
 Status Gate::close(const Deadline& deadline, const std::function<void(std::string)>& tell) {
-  mapping_.page().closed.store(1);
+  take_gate(true);
   return await_open(deadline, tell);
 }
 
 Status Gate::await_open(const Deadline& deadline, const std::function<void(std::string)>& tell) {
   using Clock = std::chrono::steady_clock;
   const auto since = Clock::now();
-  asked_ = true;
-  mapping_.page().waiting.store(1);
+  take_gate(false);
   std::string told;
   while (!is_open()) {
     CRS_CHECK(deadline.check("the process was in " + holder()));

@@ -72,7 +72,7 @@ class Gate {
   // Asks for the gate and waits until no thread is in a critical section. `tell` hears for whom, in one
   // sentence, when it takes a while. errors: timeout, target_gone.
   Status await_open(const Deadline& deadline, const std::function<void(std::string)>& tell);
-  bool is_open() const { return mapping_.page().sections.load() == 0; }
+  bool is_open() const { return gate_word::sections(mapping_.page().gate.load()) == 0; }
   // For whoever does not freeze the process: after this no thread is in a critical section, and none enters
   // one until release(). errors: as of await_open().
   Status close(const Deadline& deadline, const std::function<void(std::string)>& tell);
@@ -90,17 +90,20 @@ class Gate {
   Status kill() const;  // SIGKILL
 
  private:
-  Gate(Pid pid, OwnedFd pidfd, ControlMapping mapping)
+  Gate(Pid pid, OwnedFd pidfd, ControlMapping mapping, std::uint32_t round)
       : pid_(pid),
         pidfd_(std::move(pidfd)),
         mapping_(std::move(mapping)),
+        round_(round),
         hooks_(pid, pidfd_.get(), mapping_.page()) {}
   std::string holder() const;
+  void take_gate(bool shut);
   void let_go();
 
   Pid pid_;
   OwnedFd pidfd_;
   ControlMapping mapping_;
+  std::uint32_t round_;  // of ours, in the gate's word
   HookTurns hooks_;
   std::chrono::seconds hook_limit_{0};
   bool asked_ = false;

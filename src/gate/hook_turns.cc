@@ -8,6 +8,7 @@
 #include <ctime>
 #include <thread>
 
+#include "gate/program_text.h"
 #include "os/futex.h"
 #include "os/proc.h"
 
@@ -88,7 +89,7 @@ Status HookTurns::prepare(const Deadline& deadline, std::chrono::seconds limit,
     CRS_TRY(const Turn answer, await_answer(Turn::prepare, deadline, limit));
     if (answer == Turn::prepared) return ok();
     if (answer == Turn::refused) {
-      return Error(Errc::refused, std::string(page_->message, strnlen(page_->message, sizeof page_->message)))
+      return Error(Errc::refused, program_text(page_->message))
           .with_hint("the program decides that; try again later");
     }
     bool told = false;

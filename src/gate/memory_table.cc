@@ -5,6 +5,8 @@
 #include <cstring>
 #include <memory>
 
+#include "gate/program_text.h"
+
 namespace crs {
 namespace {
 
@@ -40,7 +42,7 @@ Status add_row(const RawRow& row, std::vector<MemoryWish>& wishes) {
   wish.id = row.id;
   wish.start = row.start;
   wish.end = row.start + row.bytes;
-  wish.label.assign(row.label, strnlen(row.label, sizeof row.label));
+  wish.label = program_text(row.label);
   wish.rebuilt = wish.use == MemoryUse::exclude && row.rebuild != 0;
   wishes.push_back(std::move(wish));
   return ok();

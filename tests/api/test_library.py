@@ -116,6 +116,48 @@ class Library(Case):
         self.write("leave", "")
         self.assertEqual(popen.wait(30), OK)
 
+    def killed_while_it_waits(self, popen, *more):
+        checkpoint = self.checkpoint_in_background(popen.pid, *more)
+        self.assertIn("delayed by", checkpoint.stderr.readline())
+        return checkpoint
+
+    def test_after_a_dead_checkpointer_nobody_finds_it_busy(self):
+        popen = self.start("long_section", "try")
+        self.wait_for_lines("program.out", 1)
+        checkpoint = self.killed_while_it_waits(popen)
+        self.wait_for_lines("program.out", 2)
+        checkpoint.kill()
+        checkpoint.wait(60)
+        self.wait_for_lines("program.out", 3)  # the section has not been left yet
+        self.assertEqual(self.lines()[1:], ["busy", "open"])
+        self.write("leave", "")
+        self.assertEqual(popen.wait(60), OK)
+
+    def test_a_gate_that_was_left_closed_is_open_in_a_restored_process(self):
+        popen = self.start("long_section")
+        self.wait_for_lines("program.out", 1)
+        closer = self.killed_while_it_waits(popen, "--component", "self")
+        closer.kill()
+        closer.wait(60)
+        checkpoint = self.checkpoint_in_background(popen.pid)
+        self.assertIn("delayed by", checkpoint.stderr.readline())
+        self.write("leave", "")
+        _, err = checkpoint.communicate(timeout=60)
+        self.assertEqual(checkpoint.returncode, OK, err)
+        self.assertEqual(popen.wait(60), OK)
+        self.assertEqual(self.foreground(os.path.join(self.folder, "s")).wait(60), OK)
+        self.assertEqual(self.lines()[-1], "left")
+
+    def test_a_label_makes_no_lines_of_its_own(self):
+        popen = self.start("long_section", "forge")
+        self.wait_for_lines("program.out", 1)
+        answer = self.crs("checkpoint", popen.pid, "-o", os.path.join(self.folder, "s"), "--timeout", "400ms")
+        self.assertEqual(answer.status, TIMED_OUT, answer)
+        self.assertIn("called 'one\\x0acrs: note: two'", answer.err)
+        self.assertNotIn("\ncrs: note: two", answer.err)
+        self.write("leave", "")
+        self.assertEqual(popen.wait(60), OK)
+
     def test_a_forked_child_is_in_no_section(self):
         popen = self.start("long_section", "fork")
         self.wait_for_lines("program.out", 1)

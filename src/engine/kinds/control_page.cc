@@ -23,6 +23,7 @@
 #include "engine/kinds/control_page.pb.h"
 #include "engine/resource_kind.h"
 #include "gate/gate.h"
+#include "gate/program_text.h"
 #include "os/futex.h"
 
 namespace crs {
@@ -84,7 +85,8 @@ class ControlPageKind : public ResourceKind {
     const iovec its{reinterpret_cast<void*>(state_.address()), sizeof page};  // NOLINT: an address over there
     if (process_vm_readv(context.pid().v, &ours, 1, &its, 1, 0) != sizeof page)
       return Error::from_errno(errno, "read the control page");
-    page.waiting.store(0);
+    page.gate.store(gate_word::open(page.gate.load()));
+    page.unused.store(0);
     ++page.restarts;
     snapshot_.write_to(page);
     std::memcpy(page.origin, page.directory, sizeof page.origin);
@@ -132,9 +134,8 @@ class ControlPageKind : public ResourceKind {
                            .wait = [this] { return await_rebuilt(); },
                            .doing =
                                [this] {
-                                 const ControlPage& its = mapping_->page();
-                                 const std::size_t length = strnlen(its.rebuilding, sizeof its.rebuilding);
-                                 return "rebuilding its memory '" + std::string(its.rebuilding, length) + "'";
+                                 return "rebuilding its memory '" +
+                                        program_text(mapping_->page().rebuilding) + "'";
                                }});
     return ok();
   }
@@ -146,7 +147,7 @@ class ControlPageKind : public ResourceKind {
       sleep_while(page.turn, static_cast<std::uint32_t>(Turn::rebuild), &interval);
     const Turn now = turn_of(page);
     if (now == Turn::refused)
-      return Error(Errc::refused, std::string(page.message, strnlen(page.message, sizeof page.message)));
+      return Error(Errc::refused, program_text(page.message));
     if (now == Turn::rebuild) return false;
     mapping_.reset();  // who stays with the process must not share memory with it
     return true;
