@@ -15,6 +15,7 @@ What this file knows
   read(2), need for the same bytes at the same place. Ratios count: seconds are this machine's.
   crs also rolls the running target back to the same snapshot; that is over with the program's next tick as well.
   Save points are measured by a program of their own (savepoint.cc), which goes back to one and dirties 1 % each time.
+  What libcrs costs the program that it is in is measured by agent.cc.
   Files are read back from the page cache by every tool and by the floor. Times are CLOCK_REALTIME everywhere: a tool
   may restore into a time namespace, where the monotonic clock is another one (CRIU does).
 """
@@ -347,6 +348,32 @@ def measure_save_points(bench, build, place, mib):
     return json.loads(done.stdout)
 
 
+def measure_agent(bench, build, place):
+    work = tempfile.mkdtemp(prefix="agent.", dir=place)
+    try:
+        done = subprocess.run([bench / "agent", work], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=TOO_LONG, check=False,
+                              env={**os.environ, "CRS_PROGRAM": str(build / "crs")})
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    if done.returncode != 0:
+        return {"failed": done.stderr.decode(errors="replace").strip() or f"exit status {done.returncode}"}
+    return json.loads(done.stdout)
+
+
+def agent_rows(figures):
+    if "failed" in figures:
+        yield f"libcrs | {figures['failed'].replace('|', '/')}"
+        return
+    yield f"disable and enable checkpoints, a pair | {figures['pair_ns']:.1f} ns"
+    yield f"the same inside of a section | {figures['nested_ns']:.1f} ns"
+    yield f"the same while a second thread does it | {figures['two_threads_ns']:.1f} ns"
+    yield f"a round of arithmetic, before joining and after | {figures['loop_alone_ns']:.2f} / {figures['loop_joined_ns']:.2f} ns"
+    yield f"a system call, before joining and after | {figures['call_alone_ns']:.0f} / {figures['call_joined_ns']:.0f} ns"
+    for name in ("native", "self"):
+        yield (f"a program of 64 MiB saves itself by {name}: durable, longest gap of another thread | "
+               f"{span(figures[name + '_total_ns'])}, {span(figures[name + '_gap_ns'])}")
+
+
 # --- What is shown ---------------------------------------------------------------------------------------------
 
 
@@ -475,6 +502,12 @@ def main():
         print(f"| {mib} MiB | {told} |", flush=True)
         everything["save_points"].append({"mib": mib, **figures})
         wrong += "failed" in figures
+
+    print("\n| libcrs in a program | |\n|---|---|", flush=True)
+    everything["agent"] = measure_agent(bench, build, base)
+    for row in agent_rows(everything["agent"]):
+        print(f"| {row} |", flush=True)
+    wrong += "failed" in everything["agent"]
 
     path = options.json or bench / "results.json"
     path.write_text(json.dumps(everything, indent=1) + "\n")
