@@ -37,7 +37,8 @@ std::vector<std::string> split_at_nul(const std::string& text) {
 // When it was stopped, by its own clocks.
 Status describe_clocks(const FrozenProcess& target, store::Manifest& manifest) {
   CRS_TRY(const SystemClocks ours, clock_offsets(Pid(getpid())));
-  CRS_TRY(const SystemClocks its, clock_offsets(target.pid()));
+  // A leader that has ended lives in no namespace any more.
+  CRS_TRY(const SystemClocks its, clock_offsets(Pid(target.living_thread().v)));
   const SystemClocks now = read_clocks();
   const auto since = now.monotonic - target.stopped_at();
   const SystemClocks then = now - SystemClocks{since, since} - ours + its;
