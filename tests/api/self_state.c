@@ -3,12 +3,14 @@
  * self_state [WORDS...]: a program that saves its own state. Reads commands, one a line, and answers each by
  * one line: "save DIRECTORY", "set TEXT", "show", "fail" (the callback will, from now on), "end".
  * A file "mode" may say: "symbols" (callbacks by name), "prefix" (by another name), "more" (a region more),
- * "less" (none), "large" (of another size).
+ * "less" (none), "large" (of another size), "command" (it is restarted with other words, in the folder
+ * "there", and with no variable but ONE). "where" tells of the last two.
  */
 #include <crs/crs.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define VISIBLE __attribute__((visibility("default")))
 static char text[100], other[9000];
@@ -79,6 +81,14 @@ int main(int argc, char** argv) {
   if (strcmp(mode, "prefix") == 0 && getenv("CRS_SELF_STATE") == NULL) crs_self_set_prefix("solver");
   if (strcmp(mode, "symbols") != 0 && strcmp(mode, "prefix") != 0)
     crs_self_set_callbacks(my_checkpoint, my_continue, my_restart, registered);
+  if (strcmp(mode, "command") == 0) {
+    char there[4200] = "";
+    const char* words[] = {argv[0], "other words", "", NULL};
+    const char* variables[] = {"ONE=of its own", NULL};
+    if (getcwd(there, 4096) == NULL) return 5;
+    strcat(there, "/there");
+    if (crs_self_set_restart_command(words, there, variables) != CRS_SUCCESS) return 6;
+  }
   const int result = crs_self_restore(&again);
   if (result != CRS_SUCCESS) {
     printf("restarted %d, ", again);
@@ -114,6 +124,11 @@ int main(int argc, char** argv) {
         if (other[i] != text[0]) return 4;
       }
       printf("text %s, continued %d\n", text, continued);
+    } else if (strcmp(line, "where") == 0) {
+      char here[4096] = "";
+      printf("%s ONE %s HOME %s\n", getcwd(here, sizeof here) != NULL ? here : "nowhere",
+             getenv("ONE") != NULL ? getenv("ONE") : "(none)",
+             getenv("HOME") != NULL ? "is there" : "(none)");
     } else if (strcmp(line, "end") == 0) {
       break;
     }

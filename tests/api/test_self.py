@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
-from case import BAD_SNAPSHOT, OK, REFUSED, RESTART_FAILED, Case, main  # noqa: E402  pylint: disable=wrong-import-position
+from case import BAD_SNAPSHOT, OK, REFUSED, RESTART_FAILED, Case, main, signal, state_letter, wait_until  # noqa: E402  pylint: disable=wrong-import-position
 
 
 class Self(Case):
@@ -81,6 +81,49 @@ class Self(Case):
         self.kill(popen)
         _, lines, _ = self.again(snapshot)
         self.assertEqual("\n".join(lines[1:-1]), "".join(f"[{word}]" for word in words))
+
+    def test_a_restart_command_of_its_own(self):
+        popen = self.begin(mode="command")
+        self.say("set commanded", "set")
+        snapshot = self.checkpoint(popen.pid, "--component", "self")
+        self.kill(popen)
+        there = self.path("there")
+        status, lines, err = self.again(snapshot, "show")
+        self.assertEqual((status, lines), (RESTART_FAILED, []), err)  # it is not there yet
+        os.mkdir(there)
+        self.account.own(there)
+        self.write("there/mode", "")
+        status, lines, err = self.again(snapshot, "show", "where")
+        self.assertEqual(lines[:4], ["restarted 1 of 1, CRS_SUCCESS ", "[other words][]", "text commanded, continued 0",
+                                     f"{there} ONE of its own HOME (none)"], err)
+
+    def test_it_may_end_or_stop_the_process(self):
+        popen = self.begin()
+        self.say("set stopped", "set")
+        self.checkpoint(popen.pid, "--component", "self", "--stop", "-o", self.path("stop"))
+        wait_until(lambda: state_letter(popen.pid) == "T", 60, "the stop")
+        popen.send_signal(signal.SIGCONT)  # the continue callback is called some time after it
+        self.say("set stopped", "set")
+        self.say("set ended", "set")
+        self.checkpoint(popen.pid, "--component", "self", "--term", "-o", self.path("term"))
+        self.assertEqual(popen.wait(60), -signal.SIGKILL)
+        for name, text in (("stop", "stopped"), ("term", "ended")):
+            self.assertEqual(self.again(self.path(name), "show")[1][2], f"text {text}, continued 0")
+
+    def test_no_snapshot_holds_half_a_section(self):
+        """Threads enter and leave sections, and children are forked, while the gate is closed and opened."""
+        popen = self.start("self_threads")
+        self.wait_for_lines("program.out", 1, 60)
+        snapshots = [self.checkpoint(popen.pid, "--component", "self") for _ in range(12)]
+        self.write("enough", "")
+        self.assertEqual(popen.wait(60), OK, self.text("program.out"))
+        last = -1
+        for snapshot in snapshots:
+            status, lines, err = self.again(snapshot)
+            self.assertEqual((status, lines[0].split()[0]), (OK, "equal"), err)
+            self.assertGreaterEqual(int(lines[0].split()[1]), last)
+            last = int(lines[0].split()[1])
+        self.assertGreater(last, 0)
 
     def test_what_does_not_fit_is_named_and_not_loaded(self):
         for mode, name in (("less", "'text'"), ("large", "'text' has 99"), ("more", "'third'")):
