@@ -50,6 +50,15 @@ Result<std::string> read_file(const std::string& path, std::size_t limit) {
   return read_fd(fd.get(), path, limit);
 }
 
+namespace {
+
+// The memory of a process that has ended (/proc/PID/mem) takes nothing, for ever, and calls it no error.
+Error nothing_taken(std::string_view what) {
+  return Error(Errc::kernel, "write " + std::string(what) + ": nothing was taken");
+}
+
+}  // namespace
+
 Status write_all(int fd, std::span<const std::byte> data, std::string_view what) {
   while (!data.empty()) {
     const ssize_t put = ::write(fd, data.data(), data.size());
@@ -57,6 +66,7 @@ Status write_all(int fd, std::span<const std::byte> data, std::string_view what)
       if (errno == EINTR) continue;
       return Error::from_errno(errno, "write " + std::string(what));
     }
+    if (put == 0) return nothing_taken(what);
     data = data.subspan(static_cast<std::size_t>(put));
   }
   return ok();
@@ -73,6 +83,7 @@ Status pwrite_all(int fd, std::span<const std::byte> data, std::uint64_t offset,
       if (errno == EINTR) continue;
       return Error::from_errno(errno, "write " + std::string(what));
     }
+    if (put == 0) return nothing_taken(what);
     data = data.subspan(static_cast<std::size_t>(put));
     offset += static_cast<std::uint64_t>(put);
   }
