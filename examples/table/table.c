@@ -10,7 +10,9 @@
  *
  *     cc table.c $(pkg-config --cflags --libs crs) && mkdir folder && ./a.out folder
  */
+#define _GNU_SOURCE
 #include <crs/crs.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -45,12 +47,17 @@ static pid_t launch(const char* folder) {
   char **arguments = copy_of(words), **environment = copy_of(surroundings);
   need(module->crs_prelaunch(3, folder, &app, &cwd, &arguments, &environment), "prelaunch");
   if (strcmp(environment[1], "CRS_RANK=3") != 0 || strncmp(environment[2], "CRS_STORE=", 10) != 0) exit(2);
+  int executed[2];
+  char byte;
+  if (pipe2(executed, O_CLOEXEC) != 0) exit(2);
   const pid_t child = fork();
   if (child == 0) {
     if (chdir(cwd) == 0) execve(app, arguments, environment);
     _exit(127);
   }
-  usleep(200000);
+  close(executed[1]);
+  (void)!read(executed[0], &byte, 1); /* its end is closed when the program is executed */
+  close(executed[0]);
   return child;
 }
 

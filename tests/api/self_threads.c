@@ -4,13 +4,18 @@
  * "enough". In a restarted process: says whether the two were equal, and how far they had come. */
 #include <crs/crs.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
-static volatile unsigned long numbers[2];
+static struct {
+  volatile unsigned long first;
+  char between[4 << 20]; /* so that both are not read in one go */
+  volatile unsigned long second;
+} numbers;
 static int children;
 
 static int enough(void) {
@@ -21,8 +26,9 @@ static void* count(void* unused) {
   for (unsigned long round = 0; round % 64 != 0 || !enough(); round++) {
     if (crs_disable_checkpoint_as("both numbers") != CRS_SUCCESS) exit(3);
     pthread_mutex_lock(&mutex);
-    numbers[0]++;
-    numbers[1]++;
+    numbers.first++;
+    sched_yield();
+    numbers.second++;
     pthread_mutex_unlock(&mutex);
     if (crs_enable_checkpoint() != CRS_SUCCESS) exit(4);
   }
@@ -46,12 +52,11 @@ static void* fork_on(void* unused) {
 int main(void) {
   pthread_t threads[5];
   int restarted = 0;
-  if (crs_init() != CRS_SUCCESS ||
-      crs_self_protect("numbers", (void*)numbers, sizeof numbers) != CRS_SUCCESS ||
+  if (crs_init() != CRS_SUCCESS || crs_self_protect("numbers", &numbers, sizeof numbers) != CRS_SUCCESS ||
       crs_self_restore(&restarted) != CRS_SUCCESS)
     return 2;
   if (restarted) {
-    printf("%s %lu\n", numbers[0] == numbers[1] ? "equal" : "different", numbers[0]);
+    printf("%s %lu\n", numbers.first == numbers.second ? "equal" : "different", numbers.first);
     return 0;
   }
   for (int i = 0; i < 5; i++) {
@@ -60,6 +65,6 @@ int main(void) {
   puts("counts");
   fflush(stdout);
   for (int i = 0; i < 5; i++) pthread_join(threads[i], NULL);
-  if (children == 0 || numbers[0] != numbers[1]) return 7;
+  if (children == 0 || numbers.first != numbers.second) return 7;
   return crs_finalize() == CRS_SUCCESS ? 0 : 8;
 }
