@@ -14,10 +14,10 @@ __attribute__((noinline)) void tick(int which) {
 }
 
 static void* count(void* argument) {
-  while (access("go", F_OK) != 0) {
+  do {
     tick((int)(long)argument);
     usleep(1000);
-  }
+  } while (access("go", F_OK) != 0);
   return NULL;
 }
 
