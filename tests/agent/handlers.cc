@@ -3,8 +3,8 @@
 //
 // The thread steps through entering and leaving (the processor's trap flag), and at each instruction in turn
 // the handler has a checkpointer come, which waits for the sections or closes the gate, and enters and leaves
-// a section itself. Whoever waits for something that only the interrupted thread can end, waits for ever: then
-// the alarm clock ends the test.
+// a section itself. Whoever waits for something that only the interrupted thread can end, waits for ever:
+// then the alarm clock ends the test.
 #include <signal.h>
 #include <ucontext.h>
 #include <unistd.h>

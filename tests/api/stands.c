@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* stands [FOLDER]: three threads count until the file "go" is there; exit status 0. With FOLDER it first has itself saved to
- * FOLDER/1, and waits for a debugger then; it writes how that ended. */
+/* stands [FOLDER]: three threads count until the file "go" is there; exit status 0. With FOLDER it first has
+ * itself saved to FOLDER/1, and waits for a debugger then; it writes how that ended. */
 #include <crs/crs.h>
 #include <pthread.h>
 #include <stdatomic.h>

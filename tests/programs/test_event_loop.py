@@ -6,7 +6,7 @@ import signal
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
-from case import OK, Case, main  # noqa: E402  pylint: disable=wrong-import-position
+from case import Case, main  # noqa: E402  pylint: disable=wrong-import-position
 
 PROGRAM = """
 import asyncio, os, signal, threading, time

@@ -130,13 +130,11 @@ class ControlPageKind : public ResourceKind {
       return Error(Errc::bad_snapshot, "the control page is not among the program's descriptors");
     page.after_rebuild = page.turn.exchange(static_cast<std::uint32_t>(Turn::rebuild));
     page.rebuilding[0] = '\0';
-    context.let_run_first({.thread = rebuilder,
-                           .wait = [this] { return await_rebuilt(); },
-                           .doing =
-                               [this] {
-                                 return "rebuilding its memory '" +
-                                        program_text(mapping_->page().rebuilding) + "'";
-                               }});
+    context.let_run_first(
+        {.thread = rebuilder,
+         .wait = [this] { return await_rebuilt(); },
+         .doing =
+             [this] { return "rebuilding its memory '" + program_text(mapping_->page().rebuilding) + "'"; }});
     return ok();
   }
 
@@ -146,8 +144,7 @@ class ControlPageKind : public ResourceKind {
     if (turn_of(page) == Turn::rebuild)
       sleep_while(page.turn, static_cast<std::uint32_t>(Turn::rebuild), &interval);
     const Turn now = turn_of(page);
-    if (now == Turn::refused)
-      return Error(Errc::refused, program_text(page.message));
+    if (now == Turn::refused) return Error(Errc::refused, program_text(page.message));
     if (now == Turn::rebuild) return false;
     mapping_.reset();  // who stays with the process must not share memory with it
     return true;
