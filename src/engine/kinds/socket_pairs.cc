@@ -43,6 +43,7 @@ namespace {
 
 constexpr std::uint32_t settable_flags = O_NONBLOCK;
 constexpr std::uint32_t shut_mask = 3;
+constexpr ssize_t most_put_back = 2048;
 constexpr std::size_t most_content = 64u << 20;  // far above what the buffers of a pair hold
 
 std::string name_of(int number) {
@@ -55,6 +56,15 @@ std::optional<T> option_of(int fd, int option) {
   socklen_t size = sizeof value;
   if (getsockopt(fd, SOL_SOCKET, option, &value, &size) != 0 || size != sizeof value) return std::nullopt;
   return value;
+}
+
+// Its bytes, or the error of who asks; of an attached filter how long it is.
+std::pair<int, std::string> raw_option(int fd, int option) {
+  std::array<char, 16> value{};
+  socklen_t size = option == SO_GET_FILTER ? 0 : value.size();
+  if (getsockopt(fd, SOL_SOCKET, option, value.data(), &size) != 0) return {errno, ""};
+  return {0, option == SO_GET_FILTER ? std::to_string(size)
+                                     : std::string(value.data(), std::min<std::size_t>(size, value.size()))};
 }
 
 int number_option(int fd, int option) {
@@ -147,7 +157,11 @@ std::optional<Waiting> look_at_content(int fd, int type, std::string& why) {
   message.msg_iov = &part;
   message.msg_iovlen = 1;
   const ssize_t got = recvmsg(fd, &message, MSG_PEEK | MSG_DONTWAIT);
-  if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return waiting;
+  if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK) && bytes == 0) return waiting;
+  if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
+    why = "a byte out of band waits in it";
+    return std::nullopt;
+  }
   if (got < 0) {
     why = Error::from_errno(errno, "look at what waits in it").to_string();
     return std::nullopt;
@@ -156,10 +170,14 @@ std::optional<Waiting> look_at_content(int fd, int type, std::string& why) {
     why = "descriptors or credentials travel in it (SCM_RIGHTS)";
     return std::nullopt;
   }
-  // An end of file, or a message without bytes: only a stream tells the first apart.
-  if (type != SOCK_STREAM) waiting.has_message = got > 0 || (message.msg_flags & MSG_EOR) != 0 || bytes > 0;
-  if (got != bytes || (type == SOCK_DGRAM && waiting.has_message) || (type != SOCK_STREAM && got == 0)) {
-    why = "messages wait in it of which only the first can be looked at";
+  // How many messages wait, some of them perhaps without bytes, nobody tells.
+  if (type != SOCK_STREAM || got != bytes) {
+    why = "messages wait in it, of which only the first can be looked at";
+    return std::nullopt;
+  }
+  // One send takes what many may have sent only where it is small beside the least that a buffer can be.
+  if (got > most_put_back) {
+    why = "more waits in it than can be put back for sure (" + std::to_string(got) + " bytes)";
     return std::nullopt;
   }
   waiting.content.assign(buffer.data(), static_cast<std::size_t>(got));
@@ -201,8 +219,14 @@ class SocketPairsKind : public ResourceKind {
     if (const auto peer = option_of<ucred>(fd, SO_PEERCRED)) {
       saved.set_peer_uid(peer->uid);
       saved.set_peer_gid(peer->gid);
+      // Another process made it, and this one has it by fork or exec of that: the pid would be ours
+      // afterwards.
+      if (peer->pid != context.target.pid().v)
+        context.blockers.add(object, "another process made it, whose number SO_PEERCRED tells",
+                             "let the program make its own");
     }
     std::string why;
+    if (number_option(fd, SO_PEEK_OFF) >= 0) return ok();  // refused, and a look would move it
     if (auto waiting = look_at_content(fd, type, why)) {
       saved.set_content(std::move(waiting->content));
       saved.set_has_message(waiting->has_message);
@@ -298,17 +322,42 @@ class SocketPairsKind : public ResourceKind {
 
  private:
   static void refuse_options(CollectContext& context, const std::string& object, int fd) {
-    constexpr std::pair<int, const char*> off[] = {
-        {SO_PASSCRED, "SO_PASSCRED"},   {SO_PASSSEC, "SO_PASSSEC"},     {SO_PRIORITY, "SO_PRIORITY"},
-        {SO_MARK, "SO_MARK"},           {SO_KEEPALIVE, "SO_KEEPALIVE"}, {SO_BROADCAST, "SO_BROADCAST"},
-        {SO_TIMESTAMP, "SO_TIMESTAMP"}, {SO_OOBINLINE, "SO_OOBINLINE"}};
-    for (const auto& [option, name] : off) {
-      if (number_option(fd, option) == 0) continue;
-      context.blockers.add(object, std::string("it has an option that cannot be restored yet: ") + name,
-                           "let the program clear it");
-    }
-    if (number_option(fd, SO_PEEK_OFF) >= 0) {
-      context.blockers.add(object, "it has an option that cannot be restored yet: SO_PEEK_OFF",
+    // Whatever is not as in a new pair, but what is put back, what is only told, and what a look would change
+    // (SO_ERROR) or make (SO_PEERPIDFD).
+    constexpr int passed_over[] = {SO_TYPE,
+                                   SO_ERROR,
+                                   SO_SNDBUF,
+                                   SO_RCVBUF,
+                                   SO_LINGER,
+                                   SO_PEERCRED,
+                                   SO_RCVLOWAT,
+                                   SO_RCVTIMEO,
+                                   SO_SNDTIMEO,
+                                   SO_ACCEPTCONN,
+                                   SO_PEERSEC,
+                                   SO_PROTOCOL,
+                                   SO_DOMAIN,
+                                   SO_PEERGROUPS,
+                                   SO_MEMINFO,
+                                   SO_COOKIE,
+                                   SO_INCOMING_CPU,
+                                   SO_INCOMING_NAPI_ID,
+                                   66,
+                                   67,
+                                   72,
+                                   77};
+    constexpr int last_option = 90;  // above all that Linux 6.18 has; 66 and 67 are limits of time, 72 is
+                                     // SO_BUF_LOCK, 77 SO_PEERPIDFD
+    int fresh[2] = {-1, -1};
+    if (socketpair(AF_UNIX, number_option(fd, SO_TYPE) | SOCK_CLOEXEC, 0, fresh) != 0)
+      fresh[0] = fresh[1] = -1;
+    const OwnedFd one(fresh[0]), other(fresh[1]);
+    for (int option = 1; option <= last_option; ++option) {
+      if (std::ranges::find(passed_over, option) != std::end(passed_over)) continue;
+      if (one && raw_option(fd, option) == raw_option(one.get(), option)) continue;
+      context.blockers.add(object,
+                           "it has an option, or a filter, that cannot be restored yet: number " +
+                               std::to_string(option) + " of SOL_SOCKET (socket(7))",
                            "let the program clear it");
     }
     if (const auto lingers = option_of<linger>(fd, SO_LINGER); lingers && lingers->l_onoff != 0) {
